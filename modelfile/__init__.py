@@ -1,0 +1,1 @@
+"""The Modelfile language: text, syntax tree, recipe, plan, build; and templates."""

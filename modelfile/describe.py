@@ -1,0 +1,96 @@
+"""Describe: a stored model back as the Modelfile that builds it, and its parts as text."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ..store import gojson, manifest
+from ..store.errors import IntegrityError
+from ..store.local import Store
+from ..store.manifest import Manifest
+from . import nodes
+from .builder import read_config, read_parameters
+from .parameters import Value
+from .source import Span
+
+MAX_TEXT_BYTES = 64 << 20
+_NOWHERE = Span(0, 0)
+_INT64 = 2**63 - 1
+
+
+class StoredMessage(msgspec.Struct):
+    """One message of a messages layer."""
+
+    role: str = ""
+    content: str = ""
+
+
+def read_text(store: Store, model: Manifest, *media_types: str) -> str:
+    """The last layer of these types as text, "" without one."""
+    layers = model.of_type(*media_types)
+    return store.blobs.read(layers[-1], MAX_TEXT_BYTES).decode("utf-8", "replace") if layers else ""
+
+
+def read_licenses(store: Store, model: Manifest) -> list[str]:
+    """The texts of all license layers, in order."""
+    layers = model.of_type(manifest.LICENSE)
+    return [store.blobs.read(layer, MAX_TEXT_BYTES).decode("utf-8", "replace") for layer in layers]
+
+
+def read_messages(store: Store, model: Manifest) -> list[StoredMessage]:
+    """The conversation the model begins with. Raises IntegrityError when the layer is something else."""
+    layers = model.of_type(manifest.MESSAGES)
+    if not layers:
+        return []
+    try:
+        return msgspec.json.decode(store.blobs.read(layers[-1], MAX_TEXT_BYTES), type=list[StoredMessage])
+    except (msgspec.DecodeError, RecursionError) as cause:
+        raise IntegrityError(f"blob {layers[-1].digest}: not a list of messages: {cause}") from None
+
+
+def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
+    """The instructions that build this model again, in Ollama's order; weights are named by their blob's path."""
+    config = read_config(store, model)
+    found: list[nodes.Instruction] = []
+
+    def blobs(kind: type[nodes.Instruction], media_type: str) -> None:
+        found.extend(_node(kind, str(store.blobs.path(layer.digest))) for layer in model.of_type(media_type))
+
+    def text(kind: type[nodes.Instruction], value: str) -> None:
+        if value:
+            found.append(_node(kind, value))
+
+    blobs(nodes.From, manifest.MODEL)
+    blobs(nodes.Adapter, manifest.ADAPTER)
+    blobs(nodes.Draft, manifest.DRAFT)
+    blobs(nodes.From, manifest.PROJECTOR)
+    text(nodes.Template, read_text(store, model, manifest.TEMPLATE, manifest.PROMPT))
+    text(nodes.System, read_text(store, model, manifest.SYSTEM))
+    text(nodes.Renderer, config.renderer)
+    text(nodes.Parser, config.parser)
+    text(nodes.Requires, config.requires)
+    for name, value in sorted(read_parameters(store, model).items()):
+        for item in value if isinstance(value, list) else [value]:
+            found.append(nodes.Parameter(_plain(item), _NOWHERE, _NOWHERE, name, _NOWHERE))
+    for license_text in read_licenses(store, model):
+        text(nodes.License, license_text)
+    for message in read_messages(store, model):
+        found.append(nodes.Message(message.content, _NOWHERE, _NOWHERE, message.role, _NOWHERE))
+    return found
+
+
+def _node(kind: type[nodes.Instruction], value: str) -> nodes.Instruction:
+    return kind(value, _NOWHERE, _NOWHERE)
+
+
+def _plain(value: Value) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            # An integer that Ollama's float64 rounded up past int64 is stored the same when its largest value is given.
+            return str(min(value, _INT64))
+        case float():
+            return gojson.number(value)
+        case _:
+            return str(value)

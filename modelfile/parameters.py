@@ -1,0 +1,129 @@
+"""The PARAMETER table: every name, its type, default and when it takes effect, as data; and how its text is read. Pure.
+
+Names are those of Ollama's API options too (spec part 3.5, v0.33).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from ..store.errors import InputError
+from .diagnostics import did_you_mean
+
+Value: TypeAlias = "int | float | bool | str | list[str]"
+Kind: TypeAlias = Literal["int", "float", "bool", "strings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterSpec:
+    """One parameter."""
+
+    name: str
+    kind: Kind
+    default: Value | None
+    """The value at run time when nothing sets it; None: chosen by the machine or the model."""
+    when: Literal["load", "request"]
+    """Whether a change needs the model loaded anew."""
+    meaning: str
+
+
+_SPECS = (
+    ParameterSpec("num_ctx", "int", None, "load", "context window in tokens"),
+    ParameterSpec("num_batch", "int", None, "load", "prompt tokens evaluated at once"),
+    ParameterSpec("num_gpu", "int", -1, "load", "layers on the GPU; -1 lets the machine decide, 0 uses the CPU"),
+    ParameterSpec("main_gpu", "int", None, "load", "the GPU for small tensors"),
+    ParameterSpec("use_mmap", "bool", None, "load", "map the weights instead of reading them"),
+    ParameterSpec("num_thread", "int", 0, "load", "CPU threads; 0 lets the machine decide"),
+    ParameterSpec("draft_num_predict", "int", 0, "load", "tokens drafted at once by the draft model"),
+    ParameterSpec("num_keep", "int", 4, "request", "tokens kept from the start when the context is full"),
+    ParameterSpec("seed", "int", -1, "request", "seed of the sampler; -1 is random"),
+    ParameterSpec("num_predict", "int", -1, "request", "most tokens to generate; -1 is unlimited"),
+    ParameterSpec("top_k", "int", 40, "request", "sample from the k likeliest tokens; 0 is all"),
+    ParameterSpec("top_p", "float", 0.9, "request", "sample from the likeliest tokens of this total probability"),
+    ParameterSpec("min_p", "float", 0.0, "request", "drop tokens less likely than this share of the likeliest"),
+    ParameterSpec("typical_p", "float", 1.0, "request", "locally typical sampling; 1 is off"),
+    ParameterSpec("repeat_last_n", "int", 64, "request", "tokens looked back at for penalties; 0 is off, -1 is all"),
+    ParameterSpec("temperature", "float", 0.8, "request", "0 always takes the likeliest token"),
+    ParameterSpec("repeat_penalty", "float", 1.0, "request", "penalty for repeated tokens; 1 is off"),
+    ParameterSpec("presence_penalty", "float", 0.0, "request", "penalty for tokens that occurred"),
+    ParameterSpec("frequency_penalty", "float", 0.0, "request", "penalty for each time a token occurred"),
+    ParameterSpec("stop", "strings", None, "request", "text that ends the answer; may be given several times"),
+)
+
+PARAMETERS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
+
+DEPRECATED = frozenset(
+    {"penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock", "mirostat", "mirostat_tau", "mirostat_eta"}
+)
+"""Accepted with a warning, and without effect."""
+
+_INT = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+
+
+class ParameterError(InputError):
+    """A parameter that does not exist or a value that is not of its type."""
+
+    def __init__(self, message: str, *, hint: str | None = None, about: Literal["name", "value"]) -> None:
+        super().__init__(message, hint=hint)
+        self.about = about
+
+
+def read_parameter(name: str, text: str) -> Value:
+    """The value a Modelfile's `PARAMETER name text` sets, as Ollama would store it; a `stop` is a list of one.
+
+    Raises ParameterError.
+    """
+    spec = PARAMETERS.get(name)
+    if spec is None:
+        hint = did_you_mean(name, PARAMETERS) or f"a parameter is one of {', '.join(PARAMETERS)}"
+        raise ParameterError(f"unknown parameter '{name}'", hint=hint, about="name")
+    match spec.kind:
+        case "strings":
+            return [text]
+        case "int" if _INT.fullmatch(text) and len(text) < 100 and -(2**63) <= int(text) < 2**63:
+            return int(text)
+        case "float" if (number := _float32(text)) is not None:
+            return number
+        case "bool" if text in _TRUE | _FALSE:
+            return text in _TRUE
+        case _:
+            wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "strings": "text"}[spec.kind]
+            raise ParameterError(
+                f"invalid {spec.kind} value [{text[:40]}]", hint=f"{name} ({spec.meaning}) takes {wanted}", about="value"
+            )
+
+
+def merge_parameters(base: Mapping[str, Value], own: Mapping[str, Value]) -> dict[str, Value]:
+    """Inherited parameters with a model's own over them; lists replace, they do not add up."""
+    return {**base, **own}
+
+
+def _float32(text: str) -> float | None:
+    """Go's ParseFloat(text, 32), then the shortest decimal that gives the same float32."""
+    if _FLOAT.fullmatch(text):
+        real = float(text)
+    elif _HEX_FLOAT.fullmatch(text):
+        try:
+            real = float.fromhex(text)
+        except OverflowError:
+            return None
+    else:
+        return None
+    try:
+        exact = struct.unpack("f", struct.pack("f", real))[0]
+    except OverflowError:
+        return None
+    for digits in range(1, 10):
+        short = float(f"{exact:.{digits}g}")
+        if struct.unpack("f", struct.pack("f", short))[0] == exact:
+            return short
+    return exact

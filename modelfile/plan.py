@@ -1,0 +1,106 @@
+"""Plan: which layers and config a recipe gives on its base. Pure: nothing is read or written here.
+
+The rules are Ollama's (spec part 4.6): FROM a model inherits its layers; TEMPLATE, SYSTEM and MESSAGE replace, LICENSE
+adds, parameters are merged key by key. Config facts about the weights always come from the GGUF itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias
+
+from ..store import gojson, manifest
+from ..store.config import Config
+from ..store.gguf import GGUF
+from ..store.manifest import Descriptor
+from .parameters import Value, merge_parameters
+from .recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayer:
+    """A layer that is a local GGUF file, to be adopted."""
+
+    path: Path
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLayer:
+    """A layer whose bytes the recipe gives."""
+
+    data: bytes
+    media_type: str
+
+
+Layer: TypeAlias = "Descriptor | FileLayer | ContentLayer"
+"""A Descriptor is an inherited layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What FROM resolved to: layers, and the facts that inheritance needs."""
+
+    weights: GGUF | None
+    """The header of the model's weights; None for a base whose weights are not a GGUF."""
+    layers: tuple[Layer, ...]
+    config: Config = field(default_factory=Config)
+    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the builder carries out."""
+
+    layers: tuple[Layer, ...]
+    config: Config
+
+
+def plan(recipe: Recipe, base: Base, extra: tuple[FileLayer, ...] = ()) -> Plan:
+    """The layers and config of `recipe` on `base`; `extra` are the files of ADAPTER and DRAFT."""
+    replaced: set[str] = set()
+    own: list[Layer] = list(extra)
+    if extra:
+        replaced |= {layer.media_type for layer in extra}
+    if recipe.template:
+        replaced |= {manifest.TEMPLATE, manifest.PROMPT}
+        own.append(ContentLayer(recipe.template.encode(), manifest.TEMPLATE))
+    if recipe.system:
+        replaced.add(manifest.SYSTEM)
+        own.append(ContentLayer(recipe.system.encode(), manifest.SYSTEM))
+    if recipe.parameters:
+        replaced.add(manifest.PARAMS)
+        merged = merge_parameters(base.parameters, recipe.parameters)
+        own.append(ContentLayer(gojson.encode(merged, sort_keys=True), manifest.PARAMS))
+    if recipe.messages:
+        replaced.add(manifest.MESSAGES)
+        messages: list[gojson.Json] = [{"role": role, "content": text} for role, text in recipe.messages]
+        own.append(ContentLayer(gojson.encode(messages), manifest.MESSAGES))
+    own += [ContentLayer(text.encode(), manifest.LICENSE) for text in recipe.licenses]
+    inherited = tuple(layer for layer in base.layers if layer.media_type not in replaced)
+    return Plan(inherited + tuple(own), _config(recipe, base))
+
+
+def _config(recipe: Recipe, base: Base) -> Config:
+    inherited, weights = base.config, base.weights
+    return Config(
+        model_format="gguf" if weights else inherited.model_format,
+        model_family=weights.architecture if weights else inherited.model_family,
+        model_families=[weights.architecture] if weights else inherited.model_families,
+        model_type=human_number(weights.parameter_count) if weights else inherited.model_type,
+        file_type=weights.file_type if weights else inherited.file_type,
+        renderer=recipe.renderer or inherited.renderer,
+        parser=recipe.parser or inherited.parser,
+        requires=recipe.requires or inherited.requires,
+        capabilities=inherited.capabilities,
+    )
+
+
+def human_number(count: int) -> str:
+    """A parameter count as Ollama shows it: `8B`, `134.52M`, `12K`."""
+    for unit, letter, form in ((1_000_000_000, "B", ".1f"), (1_000_000, "M", ".2f")):
+        if count >= unit:
+            return f"{count // unit}{letter}" if count % unit == 0 else f"{count / unit:{form}}{letter}"
+    return f"{count / 1000:.0f}K" if count >= 1000 else str(count)

@@ -1,0 +1,1 @@
+"""Go templates and Jinja chat templates: from a conversation to a prompt."""

@@ -1,0 +1,142 @@
+"""The lexical rules of Go templates: text, `{{ … }}` with trim markers, comments, and what stands inside. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lark import Token
+from lark.lexer import Lexer
+
+from .errors import TemplateError
+
+_SPACE = " \t\r\n"
+_COMMENT = re.compile(r"(?:-[ \t\r\n]+)?/\*")
+_INSIDE = re.compile(
+    r"""
+    (?P<SKIP>[ \t\r\n]+)
+  | (?P<_DECLARE>:=) | (?P<ASSIGN>=) | (?P<_PIPE>\|) | (?P<_LPAR>\() | (?P<_RPAR>\)) | (?P<_COMMA>,)
+  | (?P<STRING>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
+  | (?P<CHARACTER>'(?:[^'\\\n]|\\.)+')
+  | (?P<NUMBER>[+-]?(?:0[xX][0-9a-fA-F_]+|[0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?))
+  | (?P<VARIABLE>\$\w*(?:\.[^\W\d]\w*)*)
+  | (?P<FIELD>(?:\.[^\W\d]\w*)+)
+  | (?P<DOT>\.)
+  | (?P<IDENTIFIER>[^\W\d]\w*)
+    """,
+    re.VERBOSE,
+)
+_OPENERS = {"if": "_IF", "with": "_WITH", "range": "_RANGE", "define": "_DEFINE", "block": "_BLOCK", "template": "_TEMPLATE"}
+_WHOLE = {"end": "_END", "break": "BREAK", "continue": "CONTINUE"}
+
+
+class TemplateLexer(Lexer):
+    """Lark's lexer interface over tokens()."""
+
+    def __init__(self, lexer_conf: object) -> None:
+        """Lark passes its configuration; the rules are all here."""
+
+    def lex(self, data: Any) -> Iterator[Token]:  # noqa: ANN401 - Lark's signature
+        """The template's tokens."""
+        return _Scanner(data).tokens()
+
+
+class _Scanner:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def tokens(self) -> Iterator[Token]:
+        text = self._text
+        trim_next = False
+        while self._at < len(text):
+            start = self._at
+            opening = text.find("{{", start)
+            end = len(text) if opening < 0 else opening
+            chunk = text[start:end]
+            trim_this = opening >= 0 and text[opening + 2 : opening + 3] == "-" and text[opening + 3 : opening + 4] in tuple(_SPACE)
+            if trim_next:
+                chunk = chunk.lstrip(_SPACE)
+            if trim_this:
+                chunk = chunk.rstrip(_SPACE)
+            if chunk:
+                yield self._token("TEXT", chunk, start)
+            trim_next = False
+            if opening < 0:
+                return
+            self._at = opening + (3 if trim_this else 2)
+            if _COMMENT.match(text, opening + 2):
+                trim_next = self._comment(opening)
+            else:
+                tokens, trim_next = self._action(opening)
+                yield from tokens
+
+    def _comment(self, opening: int) -> bool:
+        """Pass over a comment; whether it trims what follows."""
+        end = self._text.find("*/", self._at)
+        if end < 0:
+            raise self._wrong("unclosed comment", opening)
+        closing = re.compile(r"([ \t\r\n]+-)?\}\}").match(self._text, end + 2)
+        if not closing:
+            raise self._wrong("comment ends before closing delimiter", opening)
+        self._at = closing.end()
+        return bool(closing[1])
+
+    def _action(self, opening: int) -> tuple[list[Token], bool]:
+        tokens: list[Token] = []
+        while True:
+            if self._text.startswith("}}", self._at):
+                self._at += 2
+                return self._joined(tokens, opening), False
+            if self._text.startswith("-}}", self._at) and self._text[self._at - 1] in _SPACE:
+                self._at += 3
+                return self._joined(tokens, opening), True
+            if self._at >= len(self._text):
+                raise self._wrong("unclosed action", opening)
+            found = _INSIDE.match(self._text, self._at)
+            if not found:
+                raise self._wrong(f"unexpected {self._text[self._at]!r} in operand", self._at)
+            start, self._at = self._at, found.end()
+            kind = found.lastgroup or ""
+            if kind == "FIELD" and start > 0 and self._text[start - 1] == ")":
+                kind = "CHAIN"
+            if kind == "CHARACTER":
+                kind = "NUMBER"
+            if kind == "IDENTIFIER" and found[0] in ("true", "false", "nil"):
+                kind = "CONSTANT"
+            if kind != "SKIP":
+                tokens.append(self._token(kind, found[0], start))
+
+    def _joined(self, tokens: list[Token], opening: int) -> list[Token]:
+        """The action's tokens with its keyword made the opening terminal."""
+        words = [str(token) if token.type == "IDENTIFIER" else "" for token in tokens]
+        close = self._token("_CLOSE", "}}", self._at)
+        match words:
+            case ["else"]:
+                return [self._token("_ELSE", "else", opening)]
+            case ["else", ("if" | "with") as word, *_]:
+                return [self._token(f"_ELSE_{word.upper()}", word, opening), *tokens[2:], close]
+            case [word] if word in _WHOLE:
+                return [self._token(_WHOLE[word], word, opening)]
+            case [word, *_] if word in _OPENERS:
+                return [self._token(_OPENERS[word], word, opening), *tokens[1:], close]
+            case []:
+                raise self._wrong("missing value for command", opening)
+            case _:
+                return [self._token("_OPEN", "{{", opening), *tokens, close]
+
+    def _token(self, kind: str, value: str, at: int) -> Token:
+        return Token(kind, value, start_pos=at, line=self._line(at))
+
+    def _line(self, at: int) -> int:
+        # Counted on from the last token's line, so that the whole is linear.
+        last_at, last_line = self._counted
+        line = last_line + self._text.count("\n", last_at, at) if at >= last_at else self._text.count("\n", 0, at) + 1
+        self._counted = (at, line)
+        return line
+
+    _counted: tuple[int, int] = (0, 1)
+
+    def _wrong(self, message: str, at: int) -> TemplateError:
+        return TemplateError(message, line=self._text.count("\n", 0, at) + 1)

@@ -1,0 +1,117 @@
+"""Template: a Go template, parsed once and rendered many times. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from functools import cache, cached_property
+
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedToken
+
+from .errors import TemplateError
+from .evaluator import Compiler, Node, State
+from .functions import functions
+from .lexer import TemplateLexer
+from .values import Value
+
+
+def _today() -> date:
+    return datetime.now(UTC).astimezone().date()
+
+
+class Template:
+    """A parsed template. As in Ollama, one that prints neither `.Messages` nor `.Response` gets `{{ .Response }}` appended.
+
+    Raises TemplateError, with a line, for text that is no template.
+    """
+
+    def __init__(self, text: str, *, today: Callable[[], date] = _today) -> None:
+        self.text = text
+        self._today = today
+        tree = _parse(text)
+        if not _fields(tree) & {"messages", "response"}:
+            tree = Tree("list", [*tree.children, *_parse("{{ .Response }}").children])
+        self._tree = tree
+        self._full = self._compiled(tree)
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The names of all fields the template refers to, lower-cased."""
+        return frozenset(_fields(self._tree))
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it renders one exchange at a time, from `.Prompt` and `.Response`, instead of `.Messages`."""
+        return "messages" not in self.variables
+
+    def render(self, data: Mapping[str, Value]) -> str:
+        """The text for these values. Raises TemplateError."""
+        return _run(self._full, data)
+
+    def render_open(self, data: Mapping[str, Value]) -> str:
+        """The text up to and with `.Response`: the open end the model continues."""
+        return _run(self._open, data)
+
+    @cached_property
+    def _open(self) -> Node:
+        return self._compiled(_cut(self._tree)[0])
+
+    def _compiled(self, tree: Tree[Token]) -> Node:
+        return Compiler(functions(self._today)).nodes(tree)
+
+
+def _run(node: Node, data: Mapping[str, Value]) -> str:
+    state = State(data)
+    try:
+        node(state)
+    except RecursionError:
+        raise TemplateError("nested too deeply") from None
+    return "".join(state.out)
+
+
+def _parse(text: str) -> Tree[Token]:
+    try:
+        return _grammar().parse(text)
+    except UnexpectedToken as error:
+        token = error.token
+        if token.type == "$END":
+            raise TemplateError("unexpected EOF", hint="an {{ if }}, {{ range }} or {{ with }} has no {{ end }}") from None
+        shown = {"_CLOSE": "}}", "_END": "{{end}}", "_ELSE": "{{else}}"}.get(token.type, str(token))
+        raise TemplateError(f"unexpected {shown!r}", line=token.line) from None
+    except RecursionError:
+        raise TemplateError("nested too deeply") from None
+
+
+@cache
+def _grammar() -> Lark:
+    return Lark.open("grammar.lark", rel_to=__file__, parser="lalr", start="list", lexer=TemplateLexer)
+
+
+def _fields(tree: Tree[Token]) -> set[str]:
+    kinds = ("FIELD", "CHAIN", "VARIABLE")
+    tokens = tree.scan_values(lambda token: isinstance(token, Token) and token.type in kinds)
+    return {part.lower() for token in tokens for part in str(token).split(".")[1:]}
+
+
+def _cut(tree: Tree[Token]) -> tuple[Tree[Token], bool]:
+    """The tree without what stands after the first printed `.Response`, in document order; and whether there was one.
+
+    What `if`, `range` and `with` test is not looked at, but what they enclose is.
+    """
+    children: list[Tree[Token] | Token] = []
+    found = False
+    for i, child in enumerate(tree.children):
+        if isinstance(child, Token):
+            children.append(child)
+        elif child.data in ("action", "call_template"):
+            children.append(child)
+            found = "response" in _fields(child)
+        elif tree.data != "list" and i == 0:
+            children.append(child)  # the condition
+        else:
+            inner, found = _cut(child) if child.data not in ("pipeline", "range_clause", "text") else (child, False)
+            children.append(inner)
+        if found:
+            break
+    return Tree(tree.data, children), found

@@ -1,0 +1,1 @@
+"""The OCI registry client: transport, pull and push."""

@@ -1,0 +1,1 @@
+"""Engine workers, scheduling, dialogue and HTTP: from a request to tokens."""

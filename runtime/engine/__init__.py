@@ -1,0 +1,1 @@
+"""Worker processes: llama.cpp with continuous batching, and the frames spoken with them."""

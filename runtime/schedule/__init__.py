@@ -1,0 +1,1 @@
+"""Which workers run, for which model, and when they go."""

@@ -1,0 +1,81 @@
+"""The collector: removes blobs that no manifest names.
+
+What Corral's records say Corral wrote goes at once; anybody else's unreferenced files go only with age, because Ollama may
+be in the middle of a download or a creation. With one unreadable manifest nothing is collected: it may name anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .blobs import BlobStore
+from .digest import Digest
+from .errors import InvalidDigestError, InvalidManifestError, system_errors
+from .tags import Tags
+
+DEFAULT_AGE = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a collection removed."""
+
+    blobs: list[Digest] = field(default_factory=list[Digest])
+    debris: int = 0
+    """Abandoned temporary files and partial downloads."""
+    bytes: int = 0
+
+
+def collect(
+    blobs: BlobStore, tags: Tags, *, only: Iterable[Digest] | None = None, older_than: float = DEFAULT_AGE
+) -> Collected:
+    """Remove unreferenced blobs; the caller holds the collecting lock.
+
+    `only` restricts it to these digests and leaves debris alone. `older_than` is the age in seconds from which foreign
+    files may go. Raises InvalidManifestError when a manifest cannot be read.
+    """
+    models, broken = tags.models()
+    if broken:
+        raise InvalidManifestError(
+            str(broken[0]).partition(":")[0],
+            "nothing was collected, because it may name any blob",
+            hint="delete that model (corral rm) or create it again, then repeat",
+        )
+    used = {blob.digest for model in models for blob in model.manifest.blobs}
+    oldest = time.time() - older_than
+    result = Collected()
+    for digest in set(blobs if only is None else only) - used:
+        path = blobs.path(digest)
+        if path.exists() and (blobs.is_ours(digest) or path.stat().st_mtime < oldest):
+            result.bytes += path.stat().st_size
+            blobs.delete(digest)
+            result.blobs.append(digest)
+    if only is None:
+        for path in _debris(blobs, oldest):
+            with system_errors(path, "delete"):
+                result.bytes += path.stat().st_size
+                path.unlink()
+                result.debris += 1
+        for marker in _files(blobs.wrote_folder):
+            if not blobs.folder.joinpath(marker.name).exists():
+                marker.unlink()
+    result.blobs.sort()
+    return result
+
+
+def _debris(blobs: BlobStore, oldest: float) -> Iterable[Path]:
+    # Under the lock nobody of ours is writing, so all of ingest/ was left by a process that died.
+    yield from _files(blobs.ingest_folder)
+    for path in _files(blobs.folder):
+        try:
+            Digest.from_filename(path.name)
+        except InvalidDigestError:
+            if path.name.startswith("sha256-") and path.stat().st_mtime < oldest:
+                yield path
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []

@@ -1,0 +1,269 @@
+"""A bounded reader for GGUF headers: metadata and tensor descriptions, never the weights.
+
+A GGUF is untrusted. Every count and length is compared with the bytes that are left before anything is allocated, and
+what would abort the engine (llama.cpp asserts on some values) is refused here. The format is that of ggml's docs/gguf.md,
+versions 2 and 3, little-endian.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+from .errors import FileError, InvalidGGUFError, system_errors
+
+Scalar: TypeAlias = "int | float | bool | str"
+
+MAX_STRING = 16 << 20
+MAX_ARRAY = 64 << 20
+MAX_PAIRS = 1 << 16
+MAX_TENSORS = 1 << 20
+_KEPT_ITEMS = 64
+"""Longer arrays (vocabularies) are walked over; only their first items are kept."""
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_STRING, _ARRAY = 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A metadata array: its length and its first items (all of them up to 64)."""
+
+    count: int
+    items: tuple[Scalar, ...]
+
+
+Value: TypeAlias = "Scalar | Array"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor's description; `shape` has the fastest-varying dimension first, `offset` counts from the data section."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str
+    offset: int
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class GGUF:
+    """A file's header."""
+
+    version: int
+    metadata: dict[str, Value]
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def architecture(self) -> str:
+        """`general.architecture`, e.g. `llama`."""
+        return self.text("general.architecture") or "unknown"
+
+    @property
+    def kind(self) -> str:
+        """`model`, `adapter` or `projector`."""
+        declared = self.text("general.type")
+        if declared == "adapter":
+            return "adapter"
+        vision_only = self.own("vision.block_count") is not None and self.own("block_count") is None
+        if declared in ("projector", "mmproj") or self.architecture == "clip" or vision_only:
+            return "projector"
+        return "model"
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of weights: all tensors' elements."""
+        return sum(math.prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def file_type(self) -> str:
+        """The quantisation as Ollama names it (`Q4_K_M`), or `unknown`."""
+        from gguf.constants import LlamaFileType
+
+        number = self.metadata.get("general.file_type")
+        try:
+            return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+        except ValueError:
+            return "unknown"
+
+    @property
+    def context_length(self) -> int | None:
+        """The training context in tokens."""
+        return self.count("context_length")
+
+    @property
+    def embedding_length(self) -> int | None:
+        """The width of the model's embeddings."""
+        return self.count("embedding_length")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja chat template the file carries."""
+        return self.text("tokenizer.chat_template")
+
+    def own(self, key: str) -> Value | None:
+        """The value of `<architecture>.<key>`."""
+        return self.metadata.get(f"{self.architecture}.{key}")
+
+    def text(self, key: str) -> str | None:
+        """A string of the metadata, None when absent or something else."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else None
+
+    def count(self, key: str) -> int | None:
+        """A whole number under the architecture's own prefix."""
+        value = self.own(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def read(path: Path, identity: str | None = None) -> GGUF:
+    """Read and check the header of a GGUF file; errors call it `identity` (default: its path).
+
+    Raises InvalidGGUFError for what is not a GGUF, is cut short or would abort the engine, FileError when unreadable.
+    """
+    identity = identity or str(path)
+    with system_errors(path, "read", FileError), path.open("rb", buffering=1 << 20) as file:
+        return _Reader(file, path.stat().st_size, identity).header()
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether the file starts as a GGUF does."""
+    with system_errors(path, "read", FileError), path.open("rb") as file:
+        return file.read(4) == b"GGUF"
+
+
+class _Reader:
+    def __init__(self, file: BinaryIO, size: int, identity: str) -> None:
+        self._file = file
+        self._left = size
+        self._size = size
+        self._identity = identity
+
+    def header(self) -> GGUF:
+        if self._size < 4 or self._file.read(4) != b"GGUF":
+            raise self._wrong("it does not begin with the bytes GGUF")
+        self._left -= 4
+        version = self._unpack("I")
+        if version not in (2, 3):
+            big = int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3)
+            raise self._wrong("big-endian files are not supported" if big else f"version {version} is not 2 or 3")
+        tensor_count = self._bounded("tensor count", self._unpack("Q"), MAX_TENSORS, least_bytes=24)
+        pair_count = self._bounded("metadata count", self._unpack("Q"), MAX_PAIRS, least_bytes=13)
+        metadata: dict[str, Value] = {}
+        for _ in range(pair_count):
+            key = self._string("metadata key")
+            if key in metadata:
+                raise self._wrong(f"metadata key {key!r} occurs twice")
+            metadata[key] = self._value(key, self._unpack("I"))
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
+            raise self._wrong(f"general.alignment is {alignment!r}, expected a power of two")
+        descriptions = [self._tensor() for _ in range(tensor_count)]
+        data_start = -(-(self._size - self._left) // alignment) * alignment
+        header = GGUF(version, metadata, tuple(self._located(d, alignment, data_start) for d in descriptions))
+        self._check(header)
+        return header
+
+    def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
+        name = self._string("tensor name")
+        dimensions = self._unpack("I")
+        if not 1 <= dimensions <= 4:
+            raise self._wrong(f"tensor {name!r} has {dimensions} dimensions, expected 1 to 4")
+        shape = tuple(self._unpack("Q") for _ in range(dimensions))
+        return name, shape, self._unpack("I"), self._unpack("Q")
+
+    def _located(self, description: tuple[str, tuple[int, ...], int, int], alignment: int, data_start: int) -> Tensor:
+        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+        name, shape, number, offset = description
+        try:
+            kind = GGMLQuantizationType(number)
+        except ValueError:
+            raise self._wrong(f"tensor {name!r} has unknown type {number}") from None
+        block, block_bytes = GGML_QUANT_SIZES[kind]
+        if 0 in shape or shape[0] % block:
+            raise self._wrong(f"tensor {name!r} of type {kind.name} cannot have shape {list(shape)}")
+        size = math.prod(shape) // block * block_bytes
+        if offset % alignment:
+            raise self._wrong(f"tensor {name!r} starts at {offset}, not a multiple of {alignment}")
+        if (end := data_start + offset + size) > self._size:
+            raise self._wrong(f"truncated: tensor {name!r} ends at byte {end}, the file has {self._size}")
+        return Tensor(name, shape, kind.name, offset, size)
+
+    def _check(self, header: GGUF) -> None:
+        """Refuse what llama.cpp is known to abort on (SIGABRT, division by zero) rather than reject."""
+        if not header.text("general.architecture"):
+            raise self._wrong("general.architecture is missing")
+        if header.kind != "model":
+            return
+        for key, most in (("block_count", 1024), ("context_length", 1 << 31), ("embedding_length", 1 << 24)):
+            value = header.own(key)
+            if value is not None and not (isinstance(value, int) and 1 <= value <= most):
+                raise self._wrong(f"{header.architecture}.{key} is {value!r}, expected 1 to {most}")
+        heads = header.own("attention.head_count")
+        counts = heads.items if isinstance(heads, Array) else () if heads is None else (heads,)
+        if any(not isinstance(count, int) or count < 0 for count in counts) or (isinstance(heads, int) and heads == 0):
+            raise self._wrong(f"{header.architecture}.attention.head_count is {heads!r}, expected a positive number")
+
+    def _value(self, key: str, type_number: int) -> Value:
+        if type_number == _STRING:
+            return self._string(key)
+        if type_number == _ARRAY:
+            return self._array(key)
+        if type_number not in _SCALARS:
+            raise self._wrong(f"metadata {key!r} has unknown type {type_number}")
+        return self._unpack(_SCALARS[type_number])
+
+    def _array(self, key: str) -> Array:
+        item_type = self._unpack("I")
+        claimed = self._unpack("Q")
+        if item_type == _STRING:
+            count = self._bounded(f"length of {key!r}", claimed, MAX_ARRAY, least_bytes=8)
+            kept = tuple(self._string(key) for _ in range(min(count, _KEPT_ITEMS)))
+            for _ in range(count - len(kept)):
+                self._skip_string(key)
+            return Array(count, kept)
+        if item_type not in _SCALARS:
+            raise self._wrong(f"array {key!r} has unknown item type {item_type}")
+        layout = struct.Struct("<" + _SCALARS[item_type])
+        count = self._bounded(f"length of {key!r}", claimed, MAX_ARRAY, least_bytes=layout.size)
+        data = self._take(min(count, _KEPT_ITEMS) * layout.size)
+        rest = (count - min(count, _KEPT_ITEMS)) * layout.size
+        self._file.seek(rest, 1)
+        self._left -= rest
+        return Array(count, tuple(item[0] for item in layout.iter_unpack(data)))
+
+    def _string(self, what: str) -> str:
+        length = self._unpack("Q")
+        if length > MAX_STRING:
+            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {MAX_STRING} are read")
+        return self._take(length).decode("utf-8", "replace")
+
+    def _skip_string(self, what: str) -> None:
+        length = int.from_bytes(self._take(8), "little")
+        if length > MAX_STRING:
+            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {MAX_STRING} are read")
+        self._take(length)
+
+    def _bounded(self, what: str, claimed: int, most: int, *, least_bytes: int) -> int:
+        if claimed > most or claimed * least_bytes > self._left:
+            raise self._wrong(f"{what} is {claimed}, more than the {self._left} bytes left can hold or {most} allowed")
+        return claimed
+
+    def _unpack(self, layout: str) -> int:
+        (value,) = struct.unpack("<" + layout, self._take(struct.calcsize("<" + layout)))
+        return value
+
+    def _take(self, count: int) -> bytes:
+        if count > self._left:
+            raise self._wrong(f"truncated: {count} bytes wanted at byte {self._size - self._left} of {self._size}")
+        self._left -= count
+        return self._file.read(count)
+
+    def _wrong(self, why: str) -> InvalidGGUFError:
+        return InvalidGGUFError(self._identity, why)

@@ -1,0 +1,153 @@
+"""Store: the models of this machine, on Ollama's own layout. Blobs, tags, and the promises between them."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from . import gc, locks
+from .blobs import BlobStore
+from .errors import (
+    BlobNotFoundError,
+    InvalidManifestError,
+    MachineError,
+    MismatchError,
+    ModelNotFoundError,
+    StoreBusyError,
+    system_errors,
+)
+from .manifest import Manifest
+from .name import Name
+from .tags import TaggedModel, Tags
+
+FORMAT = 1
+
+
+class Store:
+    """A store root folder. Opening it creates nothing.
+
+    A tag points at a complete model or does not exist; what is written between `writing()` and `tag()` is safe from the
+    collector.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.blobs = BlobStore(self.root)
+        self.tags = Tags(self.root)
+        self._check_format()
+
+    def find(self, name: Name) -> TaggedModel:
+        """The model of this name; a name with a digest is found under any tag of the same model.
+
+        Raises ModelNotFoundError, InvalidManifestError.
+        """
+        if name.digest is None:
+            return self.tags.read(name)
+        for candidate in (name, name.pinned_tag(), *self.tags.names()):
+            if candidate.folded()[:3] == name.folded()[:3]:
+                with contextlib.suppress(ModelNotFoundError):
+                    found = self.tags.read(candidate)
+                    if found.manifest.digest == name.digest:
+                        return found
+        raise ModelNotFoundError(str(name))
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Hold the collector off while blobs are written that no tag names yet."""
+        self._prepare()
+        return locks.writing(self._lock_file)
+
+    def tag(self, name: Name, manifest: Manifest) -> Name:
+        """Point `name` at the manifest once all its blobs are seen to be here, and return the spelling stored.
+
+        Blobs are touched first and looked at again afterwards, because an Ollama on the same store prunes by age.
+        Raises BlobNotFoundError or MismatchError, and leaves no tag, when one is missing or has another size.
+        """
+        name = self.tags.spelled(name.pinned_tag())
+        with self.writing():
+            self.check_complete(manifest)
+            for blob in manifest.blobs:
+                self.blobs.touch(blob.digest)
+            before = self.manifest_or_none(name)
+            self.tags.write(name, manifest)
+            try:
+                self.check_complete(manifest)
+            except (BlobNotFoundError, MismatchError):
+                if before is None:
+                    self.tags.delete(name)
+                else:
+                    self.tags.write(name, before)
+                raise
+        return name
+
+    def check_complete(self, manifest: Manifest) -> None:
+        """Raise BlobNotFoundError or MismatchError unless every blob is here with its size."""
+        for blob in manifest.blobs:
+            size = self.blobs.size(blob.digest)
+            if size is None:
+                raise BlobNotFoundError(str(blob.digest))
+            if size != blob.size:
+                raise MismatchError(f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes")
+
+    def copy(self, source: Name, destination: Name) -> Name:
+        """Give a model a second name; no blob is copied. Returns the new name as stored."""
+        return self.tag(destination, self.find(source).manifest)
+
+    def remove(self, name: Name) -> None:
+        """Delete the tag, also a broken one, and at once those of its blobs that nothing else needs.
+
+        Where another process is writing, or a broken manifest may need them, the blobs stay for the next `gc`.
+        """
+        if name.digest:
+            name = self.find(name).name
+        manifest = self.manifest_or_none(name)
+        self.tags.delete(name)
+        if manifest is not None:
+            self.release(manifest)
+
+    def release(self, manifest: Manifest) -> None:
+        """Remove those blobs of a manifest that is no longer tagged which nothing else needs, if that can be done now."""
+        self._prepare()
+        with contextlib.suppress(StoreBusyError, InvalidManifestError), locks.collecting(self._lock_file):
+            gc.collect(self.blobs, self.tags, only=[blob.digest for blob in manifest.blobs])
+
+    def collect(self, *, older_than: float = gc.DEFAULT_AGE) -> gc.Collected:
+        """Remove every unreferenced blob. Raises StoreBusyError while anybody writes, InvalidManifestError."""
+        if not self.root.is_dir():
+            return gc.Collected()
+        self._prepare()
+        with locks.collecting(self._lock_file):
+            return gc.collect(self.blobs, self.tags, older_than=older_than)
+
+    def manifest_or_none(self, name: Name) -> Manifest | None:
+        """What the tag points at; None when there is no such tag or its manifest is unreadable."""
+        with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
+            return self.tags.read(name).manifest
+        return None
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.root / ".corral" / "lock"
+
+    @property
+    def _format_file(self) -> Path:
+        return self.root / ".corral" / "format"
+
+    def _prepare(self) -> None:
+        self.blobs.prepare()
+        if not self._format_file.exists():
+            with system_errors(self._format_file, "write to the store"):
+                self._format_file.write_text(f"{FORMAT}\n")
+
+    def _check_format(self) -> None:
+        try:
+            text = self._format_file.read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as cause:
+            with system_errors(self._format_file, "read"):
+                raise cause from None
+        if text != str(FORMAT):
+            raise MachineError(
+                f"{self.root}: store format {text[:20]!r}, this corral knows {FORMAT}", hint="use the corral that wrote it, or a newer one"
+            )
