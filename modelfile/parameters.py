@@ -5,12 +5,13 @@ Names are those of Ollama's API options too (spec part 3.5, v0.33).
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from ..store.errors import InputError
 from .diagnostics import did_you_mean
@@ -127,3 +128,37 @@ def _float32(text: str) -> float | None:
         if struct.unpack("f", struct.pack("f", short))[0] == exact:
             return short
     return exact
+
+
+def read_options(options: Mapping[str, object]) -> tuple[dict[str, Value], list[str]]:
+    """The values of an API request's `options`, and the names that mean nothing here.
+
+    As Ollama's server reads them: null is absent, and whole numbers take any number and cut it. Deprecated names and
+    unknown ones are no error. Raises ParameterError for a value of the wrong type.
+    """
+    values: dict[str, Value] = {}
+    ignored: list[str] = []
+    for name, value in options.items():
+        spec = PARAMETERS.get(name)
+        if value is None:
+            continue
+        if spec is None:
+            ignored.append(name)
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        match spec.kind:
+            case "int" if number and math.isfinite(value):
+                values[name] = int(value)
+            case "float" if number:
+                values[name] = float(value)
+            case "bool" if isinstance(value, bool):
+                values[name] = value
+            case "strings" if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
+                values[name] = cast("list[str]", value)
+            case "strings" if isinstance(value, str):
+                values[name] = [value]
+            case _:
+                kinds = {"int": "of type integer", "float": "of type float32", "bool": "of type boolean"}
+                wanted = kinds.get(spec.kind, "of an array of strings")
+                raise ParameterError(f'option "{name}" must be {wanted}', about="value")
+    return values, ignored

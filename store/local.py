@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from . import gc, locks
 from .blobs import BlobStore
+from .digest import Digest
 from .errors import (
     BlobNotFoundError,
     InvalidManifestError,
@@ -107,9 +109,13 @@ class Store:
 
     def release(self, manifest: Manifest) -> None:
         """Remove those blobs of a manifest that is no longer tagged which nothing else needs, if that can be done now."""
+        self.discard([blob.digest for blob in manifest.blobs])
+
+    def discard(self, digests: Iterable[Digest]) -> None:
+        """Remove those of the blobs that no manifest names, if that can be done now; else they wait for `gc`."""
         self._prepare()
         with contextlib.suppress(StoreBusyError, InvalidManifestError), locks.collecting(self._lock_file):
-            gc.collect(self.blobs, self.tags, only=[blob.digest for blob in manifest.blobs])
+            gc.collect(self.blobs, self.tags, only=digests)
 
     def collect(self, *, older_than: float = gc.DEFAULT_AGE) -> gc.Collected:
         """Remove every unreferenced blob. Raises StoreBusyError while anybody writes, InvalidManifestError."""

@@ -77,8 +77,6 @@ class Name:
         host, namespace, model = [DEFAULT_HOST, DEFAULT_NAMESPACE][: 3 - len(parts)] + parts
         return cls(host, namespace, model, tag, digest, scheme)
 
-    @classmethod
-
     @property
     def parts(self) -> tuple[str, str, str, str]:
         """Host, namespace, model, tag: the four path parts of the store."""

@@ -1,0 +1,30 @@
+"""`corral gc`: remove what no model uses."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import console
+from .settings import Settings
+from .units import human_bytes
+from .wiring import local_store
+
+
+def command(
+    older_than: Annotated[float, typer.Option("--older-than", help="Hours after which files Corral did not write may go.")] = 24,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what was removed as JSON.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+) -> None:
+    """Remove blobs that no model uses, and what broken-off writes left."""
+    removed = local_store(Settings.from_environment(), local=local).collect(older_than=older_than * 3600)
+    if as_json:
+        console.out_json(
+            {"blobs": [str(digest) for digest in removed.blobs], "debris": removed.debris, "bytes": removed.bytes}
+        )
+        return
+    for digest in removed.blobs:
+        console.out(f"removed {digest}")
+    console.out(f"freed {human_bytes(removed.bytes)}: {len(removed.blobs)} blobs, {removed.debris} unfinished files")

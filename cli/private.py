@@ -1,0 +1,34 @@
+"""A private server: the same application in this process, on a free loopback port, while a block runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .. import __version__
+from ..store.errors import MachineError
+from .engine import engine_defaults, start_logging
+from .settings import Settings
+
+
+@contextmanager
+def private_server(settings: Settings) -> Iterator[str]:
+    """The URL of a server of our own; its workers end with the block."""
+    from ..runtime.http.app import make_app
+    from ..runtime.http.server import Server, bind
+
+    start_logging(settings)
+    listener = bind("127.0.0.1", 0)
+    ready = threading.Event()
+    app = make_app(settings.store, engine_defaults(settings))
+    server = Server(app, listener, on_ready=ready.set, server_name=f"corral/{__version__}")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    if not ready.wait(30):
+        raise MachineError("the private server did not start within 30 seconds")
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)

@@ -1,0 +1,26 @@
+"""`corral pull`: a model from a registry into the local store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..registry.pull import pull
+from ..store.name import Name
+from . import console
+from .settings import Settings
+from .wiring import local_store
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="The model's name, with the registry's host.")],
+    *,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Use plain http.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+) -> None:
+    """Pull a model from a registry."""
+    store = local_store(Settings.from_environment(), local=local)
+    with console.progress() as report:
+        pulled = pull(Name.parse(model), store, insecure=insecure, report=report)
+    console.out(f"{pulled.name} {pulled.manifest.digest}")

@@ -1,0 +1,26 @@
+"""`corral push`: a model of the local store to a registry."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..registry.push import push
+from ..store.name import Name
+from . import console
+from .settings import Settings
+from .wiring import local_store
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="The model's name, with the registry's host.")],
+    *,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Use plain http.")] = False,
+    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+) -> None:
+    """Push a model to a registry."""
+    store = local_store(Settings.from_environment(), local=local)
+    with console.progress() as report:
+        pushed = push(Name.parse(model), store, insecure=insecure, report=report)
+    console.out(f"{pushed.name} {pushed.manifest.digest}")

@@ -1,0 +1,24 @@
+"""`corral rm`: remove names, and the blobs nothing else needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..store.name import Name
+from . import console
+from .settings import Settings
+from .wiring import local_store
+
+
+def command(
+    models: Annotated[list[str], typer.Argument(help="The models to remove.")],
+    *,
+    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+) -> None:
+    """Remove models."""
+    store = local_store(Settings.from_environment(), local=local)
+    for model in models:
+        store.remove(Name.parse(model))
+        console.out(f"deleted '{model}'")

@@ -1,0 +1,94 @@
+"""`corral run`: ask a model, once or in a conversation, by way of a running server or a private one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from ..store.errors import ModelNotFoundError
+from ..store.name import Name
+from . import console
+from .client import Client, is_listening
+from .settings import Settings
+from .wiring import local_store, puller
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="The model; it is pulled when absent.")],
+    prompt: Annotated[list[str] | None, typer.Argument(help="The prompt; without one a conversation begins.")] = None,
+    *,
+    keepalive: Annotated[str, typer.Option("--keepalive", help="How long the model stays loaded, e.g. 5m.")] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show counts and speeds after each answer.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Pull over plain http.")] = False,
+) -> None:
+    """Run a model."""
+    settings = Settings.from_environment()
+    Name.parse(model)
+    words = list(prompt or [])
+    piped = "" if sys.stdin.isatty() else sys.stdin.read()
+    if piped:
+        words.insert(0, piped)
+    is_interactive = not words and sys.stdin.isatty() and sys.stdout.isatty()
+    if not words and not is_interactive:
+        return
+    with _server(settings) as client:
+        _make_present(client, settings, model, insecure=insecure)
+        options: dict[str, Any] = {"model": model} | ({"keep_alive": keepalive} if keepalive else {})
+        if is_interactive:
+            from .repl import converse
+
+            converse(client, options, verbose=verbose)
+        else:
+            _answer_once(client, options, " ".join(words), verbose=verbose)
+
+
+def _answer_once(client: Client, options: dict[str, Any], text: str, *, verbose: bool) -> None:
+    if not text:
+        client.post("/api/generate", options)  # only loads the model
+        return
+    last: dict[str, Any] = {}
+    for last in client.stream("/api/generate", options | {"prompt": text}):
+        console.out(last["response"], end="")
+    console.out("\n")
+    if verbose:
+        print_statistics(last)
+
+
+def print_statistics(done: dict[str, Any]) -> None:
+    """The last chunk's counts and speeds, as Ollama's --verbose prints them."""
+    rows = [("total duration:", _seconds(done["total_duration"])), ("load duration:", _seconds(done["load_duration"]))]
+    for label, key in (("prompt eval", "prompt_eval"), ("eval", "eval")):
+        count, duration = done[f"{key}_count"], done[f"{key}_duration"]
+        rows.append((f"{label} count:", f"{count} token(s)"))
+        rows.append((f"{label} duration:", _seconds(duration)))
+        rows.append((f"{label} rate:", f"{count / max(duration, 1) * 1e9:.2f} tokens/s"))
+    for label, value in rows:
+        console.note(f"{label:<22}{value}")
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e9:.3f}s"
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[Client]:
+    if settings.is_remote or is_listening(settings.url):
+        yield Client(settings.url)
+        return
+    from .private import private_server
+
+    with private_server(settings) as url:
+        yield Client(url)
+
+
+def _make_present(client: Client, settings: Settings, model: str, *, insecure: bool) -> None:
+    try:
+        client.post("/api/show", {"model": model})
+    except ModelNotFoundError:
+        store = local_store(settings, local=False)
+        with console.progress() as report:
+            puller(store, insecure=insecure)(Name.parse(model), report)

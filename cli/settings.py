@@ -1,0 +1,96 @@
+"""Settings: the environment, read in one place. Each OLLAMA_X may also be CORRAL_X, which wins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ..store.errors import InputError, shown
+from ..store.local import Store
+
+DEFAULT_PORT = 11434
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says, as text; the properties give it meaning when it is asked for."""
+
+    variables: Mapping[str, str]
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """The process's own environment."""
+        return cls(dict(os.environ))
+
+    def text(self, name: str) -> str:
+        """The value of CORRAL_<name> or OLLAMA_<name>, trimmed of blanks and quotes as Ollama does; "" when unset."""
+        for variable in (f"CORRAL_{name}", f"OLLAMA_{name}"):
+            value = self.variables.get(variable, "").strip().strip("\"'").strip()
+            if value:
+                return value
+        return ""
+
+    def count(self, name: str, default: int) -> int:
+        """A whole number from 0. Raises InputError for anything else."""
+        text = self.text(name)
+        if not text:
+            return default
+        if not text.isascii() or not text.isdigit() or len(text) > 12:
+            raise InputError(f"{name}: {shown(text)} is not a whole number", hint=f"unset OLLAMA_{name} or give a number")
+        return int(text)
+
+    def flag(self, name: str) -> bool:
+        """A switch: any value but Go's words for false turns it on."""
+        return self.text(name) not in ("", "0", "f", "F", "false", "False", "FALSE")
+
+    @property
+    def models(self) -> Path:
+        """The store's root folder."""
+        return Path(self.text("MODELS") or Path.home() / ".ollama" / "models").expanduser()
+
+    @property
+    def store(self) -> Store:
+        """The local store."""
+        return Store(self.models)
+
+    @property
+    def url(self) -> str:
+        """Where the server is, for clients: `http://host:port` without a slash at the end."""
+        scheme, host, port, path = _address(self.text("HOST"))
+        reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a bind address is no destination
+        return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}{path}"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port to listen on."""
+        _, host, port, _ = _address(self.text("HOST"))
+        return host, port
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the server named is another machine's, so that the local store is not its store."""
+        host = self.address[0]
+        return not (host in ("localhost", "::1", "::", "0.0.0.0") or host.startswith("127."))  # noqa: S104
+
+    @property
+    def origins(self) -> list[str]:
+        """Origins allowed besides the local ones."""
+        return [origin.strip() for origin in self.text("ORIGINS").split(",") if origin.strip()]
+
+
+def _address(text: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and path of an OLLAMA_HOST (spec part 2)."""
+    given = "://" in text
+    parts = urlsplit(text if given else f"//{text}")
+    scheme = parts.scheme or "http"
+    if scheme not in ("http", "https"):
+        raise InputError(f"OLLAMA_HOST: {shown(text)}: the scheme must be http or https")
+    default = {"http": 80, "https": 443}[scheme] if given else DEFAULT_PORT
+    try:
+        port = parts.port
+    except ValueError:
+        raise InputError(f"OLLAMA_HOST: {shown(text)}: the port must be a number from 0 to 65535") from None
+    return scheme, parts.hostname or "127.0.0.1", default if port is None else port, parts.path.rstrip("/")

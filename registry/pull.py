@@ -1,0 +1,64 @@
+"""Pull: a model from a registry into the store, every byte verified before it has a name."""
+
+from __future__ import annotations
+
+from ..store.digest import Digest
+from ..store.errors import IntegrityError, MismatchError, RemoteError
+from ..store.local import Store
+from ..store.manifest import Descriptor, Manifest
+from ..store.name import Name
+from ..store.progress import Progress, Report, silent
+from ..store.tags import TaggedModel
+from .transport import Registry, RegistryError
+
+
+def pull(name: Name, store: Store, *, insecure: bool = False, report: Report = silent) -> TaggedModel:
+    """Fetch the model and tag it; blobs that are here already are not fetched.
+
+    Raises RegistryError, and IntegrityErrors for bytes that are not what they should be; those leave nothing new behind.
+    """
+    report(Progress("pulling manifest"))
+    with Registry(name, insecure=insecure) as registry:
+        model = _manifest(name, registry)
+        previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
+        fetched: list[Digest] = []
+        try:
+            with store.writing():
+                for blob in dict.fromkeys(model.blobs):
+                    if not store.blobs.has(blob):
+                        _fetch(blob, registry, store, report)
+                        fetched.append(blob.digest)
+                    report(Progress(f"pulling {blob.digest.short}", blob.digest, blob.size, blob.size))
+                # Each blob was hashed on its way; the line is there for those who wait for it.
+                report(Progress("verifying sha256 digest"))
+                report(Progress("writing manifest"))
+                stored = store.tag(name, model)
+        except IntegrityError:
+            store.discard(fetched)
+            raise
+    if previous is not None and previous != model:
+        report(Progress("removing unused layers"))
+        store.release(previous)
+    report(Progress("success"))
+    return store.find(stored)
+
+
+def _manifest(name: Name, registry: Registry) -> Manifest:
+    try:
+        raw = registry.manifest(name.reference)
+    except RegistryError as error:
+        if error.status == 404:
+            raise RemoteError(f"{name}: not found in the registry {name.host}", hint=error.hint) from None
+        raise
+    if name.digest and (got := Digest.of(raw)) != name.digest:
+        raise MismatchError(f"manifest of {name}", expected=str(name.digest), got=str(got))
+    return Manifest.parse(raw, str(name))
+
+
+def _fetch(blob: Descriptor, registry: Registry, store: Store, report: Report) -> None:
+    status = f"pulling {blob.digest.short}"
+    with store.blobs.ingest() as ingest:
+        for chunk in registry.blob(blob.digest, blob.size):
+            ingest.write(chunk)
+            report(Progress(status, blob.digest, blob.size, min(ingest.size, blob.size)))
+        ingest.commit(blob.media_type, expected=blob.digest, size=blob.size)

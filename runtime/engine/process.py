@@ -1,0 +1,194 @@
+"""Worker: a worker process as the server sees it. Its death fails its own requests, with the cause, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from ...store.errors import MachineError
+from .protocol import (
+    Cancel,
+    Chunk,
+    Failed,
+    Finished,
+    Frames,
+    Generate,
+    Load,
+    Loaded,
+    LoadFailed,
+    LoadOptions,
+    LoadProgress,
+    Reply,
+    Sampling,
+    decode_reply,
+    frame,
+)
+
+_KEPT_STDERR_LINES = 20
+
+
+class WorkerDiedError(MachineError):
+    """The worker process ended while something was wanted of it."""
+
+
+class ModelLoadError(MachineError):
+    """The engine refused the model."""
+
+
+class RequestFailedError(MachineError):
+    """The engine refused one request."""
+
+
+class Worker:
+    """One loaded model in a process of its own; the process is a direct child and ends with the server's socket."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Failed | WorkerDiedError]] = {}
+        self._errors: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
+        self._loaded: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process
+        self._writer: asyncio.StreamWriter
+        self._on_progress: Callable[[float], None] = lambda _: None
+        self.is_dead = False
+        self.loaded: Loaded
+
+    @classmethod
+    async def start(
+        cls, name: str, path: str, options: LoadOptions, on_progress: Callable[[float], None] = lambda _: None
+    ) -> Worker:
+        """Start a process that loads the model, and wait until it has. Errors call it `name`.
+
+        Raises ModelLoadError with the engine's reason, WorkerDiedError with the process's end.
+        """
+        worker = cls(name)
+        worker._on_progress = on_progress
+        await worker._spawn(Load(path, options))
+        try:
+            worker.loaded = await asyncio.shield(worker._loaded)
+        except BaseException:
+            await worker.close()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    async def generate(
+        self, prompt: str, *, sampling: Sampling, stop: list[str], num_predict: int, num_ctx: int, num_keep: int
+    ) -> AsyncIterator[Chunk | Finished]:
+        """The answer as it comes, a Finished at the end. Leaving the iteration early cancels the request.
+
+        Raises WorkerDiedError, RequestFailedError.
+        """
+        if self.is_dead:
+            raise self._death()
+        request_id = next(self._ids)
+        replies = self._waiting[request_id] = asyncio.Queue()
+        request = Generate(
+            request_id, prompt, sampling, stop, num_predict=num_predict, num_ctx=num_ctx, num_keep=num_keep
+        )
+        finished = False
+        try:
+            self._writer.write(frame(request))
+            while not finished:
+                reply = await replies.get()
+                match reply:
+                    case Chunk():
+                        yield reply
+                    case Finished():
+                        finished = True
+                        yield reply
+                    case Failed():
+                        finished = True
+                        raise RequestFailedError(f"model '{self._name}': {reply.error}")
+                    case WorkerDiedError():
+                        raise reply
+        finally:
+            del self._waiting[request_id]
+            if not finished and not self.is_dead:
+                self._writer.write(frame(Cancel(request_id)))
+
+    async def close(self) -> None:
+        """End the process, at once, and wait for that."""
+        self._writer.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _spawn(self, load: Load) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                __name__.rpartition(".")[0] + ".worker",
+                str(theirs.fileno()),
+                msgspec.json.encode(load).decode(),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._tasks = [asyncio.create_task(self._read(reader)), asyncio.create_task(self._read_errors())]
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        frames = Frames()
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                for body in frames.feed(data):
+                    self._dispatch(decode_reply(body))
+        await self._process.wait()
+        await self._tasks[1]
+        self.is_dead = True
+        death = self._death()
+        if not self._loaded.done():
+            self._loaded.set_exception(death)
+        for replies in self._waiting.values():
+            replies.put_nowait(death)
+
+    async def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        while line := await self._process.stderr.readline():
+            self._errors.append(line.decode("utf-8", "replace").rstrip())
+
+    def _dispatch(self, reply: Reply) -> None:
+        match reply:
+            case LoadProgress():
+                self._on_progress(reply.fraction)
+            case Loaded():
+                self._loaded.set_result(reply)
+            case LoadFailed():
+                reason = next((line for line in self._errors if "error" in line.lower()), reply.error)
+                self._loaded.set_exception(ModelLoadError(f"model '{self._name}' cannot be loaded: {reason}"))
+            case Chunk() | Finished() | Failed():
+                if replies := self._waiting.get(reply.id):
+                    replies.put_nowait(reply)
+
+    def _death(self) -> WorkerDiedError:
+        status = self._process.returncode
+        if status is not None and status < 0:
+            how = f"signal: {signal.Signals(-status).name}"
+        else:
+            how = f"exit status {status}"
+        reason = f" ({self._errors[-1]})" if self._errors else ""
+        return WorkerDiedError(
+            f"model '{self._name}': the model runner has unexpectedly stopped: {how}{reason}",
+            hint="ask again: the model is loaded anew for the next request",
+        )

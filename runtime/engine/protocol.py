@@ -1,0 +1,170 @@
+"""The frames a server and its workers exchange: four bytes of length, then msgpack. Values only, no sockets here.
+
+A worker is told what to load on its command line; after that the server sends Generate and Cancel, and the worker sends
+LoadProgress and then Loaded or LoadFailed, and for each request any number of Chunk and at last Finished or Failed.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TypeAlias
+
+import msgspec
+
+from ...store.errors import BugError
+
+MAX_FRAME = 64 << 20
+_LENGTH = struct.Struct(">I")
+
+
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model is loaded; a change of any of these needs it loaded anew."""
+
+    num_ctx: int
+    """Context per slot, in tokens."""
+    slots: int
+    """Sequences decoded at once; they share one KV cache of num_ctx * slots tokens."""
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int = 0
+    use_mmap: bool = True
+    num_thread: int = 0
+    """0 takes one for each physical core."""
+    deterministic: bool = False
+    """One sequence per decode, so that equal requests get equal tokens whatever else runs."""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """The worker's whole task: which file, and how."""
+
+    path: str
+    options: LoadOptions
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is chosen; names and defaults are Ollama's."""
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = -1
+
+
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
+    """Continue a prompt."""
+
+    id: int
+    prompt: str
+    sampling: Sampling
+    stop: list[str]
+    num_predict: int
+    """Most tokens to generate; 0 and less is up to the end of the context, as in Ollama."""
+    num_ctx: int
+    """Most tokens of prompt and answer together; the slot's own limit holds too."""
+    num_keep: int
+    """Tokens kept from the start of a prompt that is too long for the context."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Nobody waits for this request any more."""
+
+    id: int
+
+
+class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):
+    """Loading goes on: 0 to 1."""
+
+    fraction: float
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The model is ready."""
+
+    num_ctx: int
+    """Context per slot, in tokens, as allocated."""
+    train_ctx: int
+    bos: str
+    """The text of the begin-of-sequence token, for chat templates; "" without one."""
+    eos: str
+    memory: int
+    """Bytes of weights and KV cache."""
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The model cannot be loaded."""
+
+    error: str
+
+
+class Chunk(msgspec.Struct, frozen=True, tag="chunk"):
+    """Some more text of a request."""
+
+    id: int
+    text: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """A request is answered."""
+
+    id: int
+    reason: str
+    """`stop`: the model ended or a stop text came; `length`: num_predict or the context was reached."""
+    prompt_tokens: int
+    prompt_seconds: float
+    tokens: int
+    seconds: float
+    truncated: int
+    """Prompt tokens left out because the context could not hold them."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """A request cannot be answered; the worker lives on."""
+
+    id: int
+    error: str
+
+
+Request: TypeAlias = Generate | Cancel
+Reply: TypeAlias = LoadProgress | Loaded | LoadFailed | Chunk | Finished | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+
+
+def frame(message: Request | Reply) -> bytes:
+    """The message as bytes for the wire."""
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME:
+        raise BugError(f"frame of {len(body)} bytes, at most {MAX_FRAME}")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames:
+    """Takes bytes in any pieces and gives whole frame bodies."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The bodies that are now complete. Raises BugError for a length no sender of ours writes."""
+        self._buffer += data
+        bodies: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > MAX_FRAME:
+                raise BugError(f"frame of {length} bytes, at most {MAX_FRAME}")
+            end = start + _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies

@@ -1,0 +1,63 @@
+"""The HTTP application: the dialects on one server behind one access layer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from ...store.local import Store
+from ..inference import EngineDefaults, Inference
+from ..schedule.pool import Pool
+from .access import Access
+from .ollama import OllamaDialect
+from .openai import OpenAIDialect
+
+OLLAMA_LEVEL = "0.33.0"
+"""The version of Ollama whose API this is; clients compare it with the least they need."""
+
+
+def make_app(
+    store: Store,
+    defaults: EngineDefaults,
+    *,
+    origins: Sequence[str] = (),
+    loopback: bool = True,
+    version: str = OLLAMA_LEVEL,
+    max_loaded: int = 3,
+    max_queue: int = 512,
+) -> Starlette:
+    """The application. Its lifespan ends the workers."""
+    pool = Pool(max_loaded=max_loaded, max_queue=max_queue)
+    inference = Inference(store, pool, defaults)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await pool.close()
+
+    return Starlette(
+        routes=[*OllamaDialect(inference, version=version).routes(), *OpenAIDialect(inference).routes()],
+        middleware=[Middleware(Access, origins=origins, loopback=loopback)],
+        exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug},
+        lifespan=lifespan,
+    )
+
+
+async def _http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: "404 page not found", 405: "405 method not allowed"}
+    return PlainTextResponse(words.get(error.status_code, error.detail), error.status_code, headers=error.headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return JSONResponse({"error": "request canceled"}, 499)
+
+
+async def _bug(_: Request, error: Exception) -> Response:
+    return JSONResponse({"error": f"internal error: {type(error).__name__}"}, 500)

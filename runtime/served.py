@@ -1,0 +1,88 @@
+"""ServedModel: everything a request needs to know of a stored model, read once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+from ..modelfile import describe
+from ..modelfile.builder import read_config, read_parameters
+from ..modelfile.parameters import Value
+from ..store import gguf, manifest
+from ..store.config import Config
+from ..store.errors import BlobNotFoundError, IntegrityError
+from ..store.gguf import GGUF
+from ..store.local import Store
+from ..store.name import Name
+from ..store.tags import TaggedModel
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as the store has it."""
+
+    tagged: TaggedModel
+    config: Config
+    weights: Path
+    header: GGUF
+    template: str
+    """The TEMPLATE layer, "" without one."""
+    system: str
+    parameters: dict[str, Value]
+    messages: tuple[describe.StoredMessage, ...]
+    has_projector: bool
+
+    @property
+    def name(self) -> Name:
+        """As stored."""
+        return self.tagged.name
+
+    @property
+    def capabilities(self) -> list[str]:
+        """What it can do, by Ollama's words."""
+        if self.header.own("pooling_type") is not None:
+            return ["embedding"]
+        found = ["completion"]
+        text = self.template or self.header.chat_template or ""
+        if ".Tools" in self.template or (not self.template and "tools" in text):
+            found.append("tools")
+        if ".Suffix" in self.template:
+            found.append("insert")
+        if self.has_projector or self.header.own("vision.block_count") is not None:
+            found.append("vision")
+        return found
+
+    @property
+    def modified(self) -> datetime:
+        """When the tag was last set, in local time."""
+        return datetime.fromtimestamp(self.tagged.modified).astimezone()
+
+
+def served(store: Store, name: Name) -> ServedModel:
+    """Read a model. Raises ModelNotFoundError, IntegrityError and its kin when the store is damaged."""
+    tagged = store.find(name)
+    model = tagged.manifest
+    weights = model.of_type(manifest.MODEL)
+    if not weights:
+        raise IntegrityError(f"model '{name}': it has no GGUF weights", hint="this server runs GGUF models only")
+    if not store.blobs.has(weights[-1]):
+        raise BlobNotFoundError(str(weights[-1].digest))
+    path = store.blobs.path(weights[-1].digest)
+    return ServedModel(
+        tagged,
+        read_config(store, model),
+        path,
+        _header(path, path.stat().st_mtime_ns),
+        describe.read_text(store, model, manifest.TEMPLATE, manifest.PROMPT),
+        describe.read_text(store, model, manifest.SYSTEM),
+        read_parameters(store, model),
+        tuple(describe.read_messages(store, model)),
+        bool(model.of_type(manifest.PROJECTOR)),
+    )
+
+
+@lru_cache(maxsize=256)
+def _header(path: Path, _modified: int) -> GGUF:
+    return gguf.read(path, f"blob {path.name}")
