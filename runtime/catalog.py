@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ..modelfile import describe
@@ -78,7 +79,8 @@ def parameters_text(model: ServedModel) -> str:
     rows: list[str] = []
     for name, value in sorted(model.parameters.items()):
         for item in value if isinstance(value, list) else [value]:
-            rows.append(f"{name:<30} {gojson.encode(item).decode().strip()}")
+            shown = json.dumps(item, ensure_ascii=False) if isinstance(item, str) else gojson.encode(item).decode().strip()
+            rows.append(f"{name:<30} {shown}")
     return "\n".join(rows)
 
 

