@@ -43,7 +43,11 @@ def main() -> None:
                 times[name].append(seconds(command, environment))
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["list"] / medians["python"]
-    print(json.dumps({"bench": "cold_start", "ratio": round(ratio, 2), "aim": 6, **{k: round(v, 4) for k, v in medians.items()}}))
+    print(
+        json.dumps(
+            {"bench": "cold_start", "ratio": round(ratio, 2), "aim": 6, **{k: round(v, 4) for k, v in medians.items()}}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ class Client:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def get(self, path: str) -> Any:  # noqa: ANN401 - a JSON body
+    def get(self, path: str) -> Any:
         """The JSON body of a GET."""
         return self._send("GET", path, None, stream=False).json()
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a JSON body
+    def post(self, path: str, body: dict[str, Any]) -> Any:
         """The JSON body of a POST's reply."""
         return self._send("POST", path, body, stream=False).json()
 
@@ -39,7 +39,7 @@ class Client:
         except (requests.RequestException, ValueError) as cause:
             raise RemoteError(f"{self.url}: the reply broke off: {cause}") from cause
 
-    def _send(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> Any:  # noqa: ANN401
+    def _send(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> Any:
         import requests
 
         try:

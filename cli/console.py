@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ def out(text: str = "", end: str = "\n") -> None:
     sys.stdout.flush()
 
 
-def out_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
+def out_json(value: Any) -> None:
     """Print data for programs."""
     out(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
@@ -56,14 +56,14 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
+def progress() -> Generator[Report]:
     """A Report that draws bars on a terminal, and elsewhere writes a line for each new status."""
     with _bars() if sys.stderr.isatty() else _lines() as report:
         yield report
 
 
 @contextmanager
-def _lines() -> Iterator[Report]:
+def _lines() -> Generator[Report]:
     last = ""
 
     def report(step: Progress) -> None:
@@ -76,7 +76,7 @@ def _lines() -> Iterator[Report]:
 
 
 @contextmanager
-def _bars() -> Iterator[Report]:
+def _bars() -> Generator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,7 @@ def command(
 
 def _read(file: str) -> tuple[bytes, Path]:
     if file == "-":
-        return typer.get_binary_stream("stdin").read(), Path.cwd()
+        return sys.stdin.buffer.read(), Path.cwd()
     path = Path(file)
     if path.is_dir():
         raise InputError(f"{file}: is a folder", hint="name the Modelfile in it")

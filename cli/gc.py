@@ -13,7 +13,9 @@ from .wiring import local_store
 
 
 def command(
-    older_than: Annotated[float, typer.Option("--older-than", help="Hours after which files Corral did not write may go.")] = 24,
+    older_than: Annotated[
+        float, typer.Option("--older-than", help="Hours after which files Corral did not write may go.")
+    ] = 24,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was removed as JSON.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,

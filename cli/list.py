@@ -72,4 +72,6 @@ def _mention_server(settings: Settings) -> None:
 
         count = len(Client(settings.url).get("/api/tags")["models"])
         if count:
-            console.note(f"{settings.models} is empty, but the server at {settings.url} has {count} models of its own store")
+            console.note(
+                f"{settings.models} is empty, but the server at {settings.url} has {count} models of its own store"
+            )

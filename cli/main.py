@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 import typer
 
@@ -19,7 +20,13 @@ from .settings import Settings
 VERBS = ("serve", "create", "show", "run", "stop", "pull", "push", "list", "ps", "cp", "rm", "gc")
 ALIASES = {"ls": "list", "start": "serve"}
 
-EXIT_CODES: dict[type[CorralError], int] = {InputError: 1, IntegrityError: 3, RemoteError: 4, MachineError: 5, BugError: 70}
+EXIT_CODES: dict[type[CorralError], int] = {
+    InputError: 1,
+    IntegrityError: 3,
+    RemoteError: 4,
+    MachineError: 5,
+    BugError: 70,
+}
 """2 is the command line's own (typer), 130 an interruption. README and `corral --help` show this table."""
 
 _EPILOG = (
@@ -46,7 +53,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if Settings.from_environment().flag("DEBUG"):
             raise
-        console.fail(BugError(f"internal error: {type(error).__name__}: {error}", hint="run it again with OLLAMA_DEBUG=1 to see where"))
+        console.fail(
+            BugError(
+                f"internal error: {type(error).__name__}: {error}", hint="run it again with OLLAMA_DEBUG=1 to see where"
+            )
+        )
         return EXIT_CODES[BugError]
     return 0
 
@@ -82,6 +93,9 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
 
 
 def _global(
-    version: bool = typer.Option(False, "--version", "-v", help="Show the version.", callback=_show_version, is_eager=True),  # noqa: FBT001, FBT003
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", "-v", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """Options of every command."""

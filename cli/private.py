@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from .. import __version__
@@ -13,7 +13,7 @@ from .settings import Settings
 
 
 @contextmanager
-def private_server(settings: Settings) -> Iterator[str]:
+def private_server(settings: Settings) -> Generator[str]:
     """The URL of a server of our own; its workers end with the block."""
     from ..runtime.http.app import make_app
     from ..runtime.http.server import Server, bind

@@ -53,7 +53,7 @@ def converse(client: Client, options: dict[str, Any], *, verbose: bool) -> None:
                     print_statistics(done)
 
 
-def _read(session: Any) -> str:  # noqa: ANN401 - prompt_toolkit's session
+def _read(session: Any) -> str:
     text: str = session.prompt(">>> ")
     if not text.startswith('"""'):
         return text

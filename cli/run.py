@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -75,7 +75,7 @@ def _seconds(nanoseconds: int) -> str:
 
 
 @contextmanager
-def _server(settings: Settings) -> Iterator[Client]:
+def _server(settings: Settings) -> Generator[Client]:
     if settings.is_remote or is_listening(settings.url):
         yield Client(settings.url)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from types import FrameType
 
 from .. import __version__
 from ..runtime.http.app import OLLAMA_LEVEL, make_app
@@ -29,9 +30,12 @@ def command() -> None:
     listener = bind(host, port)
     bound = listener.getsockname()[1]
     ready = f"Listening on {f'[{host}]' if ':' in host else host}:{bound} (version {__version__})"
-    # uvicorn shuts down and then raises the signal again; by then there is nothing left to do.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGTERM, _ended)
     try:
         Server(app, listener, on_ready=lambda: console.note(ready), server_name=f"corral/{__version__}").serve_forever()
     except KeyboardInterrupt:
         console.note("stopped")
+
+
+def _ended(signum: int, frame: FrameType | None) -> None:
+    """uvicorn shuts down and then raises the signal again; by then there is nothing left to do."""

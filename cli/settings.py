@@ -39,7 +39,9 @@ class Settings:
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or len(text) > 12:
-            raise InputError(f"{name}: {shown(text)} is not a whole number", hint=f"unset OLLAMA_{name} or give a number")
+            raise InputError(
+                f"{name}: {shown(text)} is not a whole number", hint=f"unset OLLAMA_{name} or give a number"
+            )
         return int(text)
 
     def flag(self, name: str) -> bool:

@@ -29,9 +29,13 @@ def command(
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
 ) -> None:
     """Show a model."""
-    chosen = [field for field, on in zip(_FIELDS, (license_, modelfile, parameters, system, template), strict=True) if on]
+    chosen = [
+        field for field, on in zip(_FIELDS, (license_, modelfile, parameters, system, template), strict=True) if on
+    ]
     if len(chosen) > 1:
-        raise InputError("only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified")
+        raise InputError(
+            "only one of '--license', '--modelfile', '--parameters', '--system', or '--template' can be specified"
+        )
     settings = Settings.from_environment()
     complete = True
     if settings.is_remote and not local:
@@ -47,7 +51,10 @@ def command(
     else:
         _print_sections(reply, verbose=verbose)
     if chosen == ["modelfile"] and not complete:
-        raise InputError(f"{model}: the Modelfile language cannot express all of it; see the comments", hint="copy it instead: corral cp")
+        raise InputError(
+            f"{model}: the Modelfile language cannot express all of it; see the comments",
+            hint="copy it instead: corral cp",
+        )
 
 
 def _local(settings: Settings, text: str, *, verbose: bool) -> tuple[dict[str, Any], bool]:
@@ -64,7 +71,9 @@ def _local(settings: Settings, text: str, *, verbose: bool) -> tuple[dict[str, A
 
 def _print_field(field: str, text: str) -> None:
     """One field, as it is; licence, Modelfile and parameters get a line end, as in Ollama."""
-    console.out(console.clean(text) if field == "license" else text, end="" if field in ("system", "template") else "\n")
+    console.out(
+        console.clean(text) if field == "license" else text, end="" if field in ("system", "template") else "\n"
+    )
 
 
 def _print_sections(reply: dict[str, Any], *, verbose: bool) -> None:
@@ -101,5 +110,7 @@ def _section(title: str, rows: list[tuple[str, ...]]) -> None:
     console.out(f"  {title}")
     widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(max(map(len, rows)))]
     for row in rows:
-        console.out("    " + "".join(console.clean(cell).ljust(width + 4) for cell, width in zip(row, widths, strict=False)))
+        console.out(
+            "    " + "".join(console.clean(cell).ljust(width + 4) for cell, width in zip(row, widths, strict=False))
+        )
     console.out()

@@ -32,7 +32,7 @@ _PATH_STARTS = ("/", "./", "../", "~", "\\")
 class Resolver(Protocol):
     """Where a base model that is not in the local store comes from."""
 
-    def __call__(self, name: Name, report: Report) -> None:
+    def __call__(self, name: Name, report: Report, /) -> None:
         """Bring the model into the store, or raise a CorralError."""
         ...
 
@@ -74,7 +74,10 @@ def read_parameters(store: Store, model: Manifest) -> dict[str, Value]:
         return {}
     try:
         # Ollama stores whatever its API was given; each value is checked where it is used.
-        return cast("dict[str, Value]", msgspec.json.decode(store.blobs.read(layers[-1], _MAX_PARAMS_BYTES), type=dict[str, Any]))
+        return cast(
+            "dict[str, Value]",
+            msgspec.json.decode(store.blobs.read(layers[-1], _MAX_PARAMS_BYTES), type=dict[str, Any]),
+        )
     except (msgspec.DecodeError, RecursionError) as cause:
         raise IntegrityError(f"blob {layers[-1].digest}: not a params object: {cause}") from None
 
@@ -134,7 +137,9 @@ class _Sources:
             if header.kind != kind:
                 raise self._wrong(node, f"{path.name} is a GGUF {header.kind}, expected a GGUF {kind}")
             if kind == "adapter" and base.weights and header.architecture != base.weights.architecture:
-                raise self._wrong(node, f"the adapter is for {header.architecture}, the model is {base.weights.architecture}")
+                raise self._wrong(
+                    node, f"the adapter is for {header.architecture}, the model is {base.weights.architecture}"
+                )
             files.append(FileLayer(path, manifest.ADAPTER if kind == "adapter" else manifest.DRAFT))
         return tuple(files)
 
@@ -148,7 +153,9 @@ class _Sources:
                 raise self._wrong(node, f"{path.name} is one of {parts} parts of a split GGUF", cure)
         models = [path for path, header in headers.items() if header.kind == "model"]
         if len(models) != 1:
-            has = "no model weights" if not models else f"more than one model: {', '.join(path.name for path in models)}"
+            has = (
+                "no model weights" if not models else f"more than one model: {', '.join(path.name for path in models)}"
+            )
             raise self._wrong(node, f"FROM gives {has}", "FROM names one model GGUF, and perhaps its projector")
         layers = tuple(FileLayer(path, _MEDIA_TYPES[header.kind]) for path, header in headers.items())
         return Base(headers[models[0]], layers)
@@ -182,7 +189,9 @@ class _Sources:
             inside = sorted(path.glob("*.gguf"))
             if inside or not self._looks_like_path(node.value):
                 return inside
-            raise self._wrong(node, f"no GGUF file in {path}", "safetensors folders are not supported yet; convert to GGUF first")
+            raise self._wrong(
+                node, f"no GGUF file in {path}", "safetensors folders are not supported yet; convert to GGUF first"
+            )
         if path.exists():
             return [path]
         if self._looks_like_path(node.value):
@@ -190,7 +199,11 @@ class _Sources:
         return []
 
     def _looks_like_path(self, text: str) -> bool:
-        return text.startswith(_PATH_STARTS) or text in (".", "..") or text.lower().endswith((".gguf", ".bin", ".safetensors"))
+        return (
+            text.startswith(_PATH_STARTS)
+            or text in (".", "..")
+            or text.lower().endswith((".gguf", ".bin", ".safetensors"))
+        )
 
     def _expanded(self, node: nodes.Instruction) -> Path:
         try:

@@ -40,7 +40,7 @@ class ModelfileLexer(Lexer):
     def __init__(self, lexer_conf: object) -> None:
         """Lark passes its configuration; the rules are all here."""
 
-    def lex(self, data: Any) -> Iterator[Token]:  # noqa: ANN401 - Lark's signature
+    def lex(self, data: Any) -> Iterator[Token]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The scanner's tokens."""
         scanner: Scanner = data
         return scanner.tokens()
@@ -82,7 +82,9 @@ class Scanner:
             self._wrong(start, f"{word.upper()} needs a value on the same line", 'an empty value is written ""')
             return
         if tokens[0].type == "PARAMETER":
-            tokens += self._word(_WORD, "NAME", "PARAMETER needs a name, one space and a value: PARAMETER temperature 0.7")
+            tokens += self._word(
+                _WORD, "NAME", "PARAMETER needs a name, one space and a value: PARAMETER temperature 0.7"
+            )
         elif tokens[0].type == "MESSAGE":
             tokens += self._word(_LETTERS, "ROLE", "MESSAGE needs a role, one space and a text: MESSAGE user Hello")
         if tokens[0].type in ("PARAMETER", "MESSAGE") and len(tokens) < 2:
@@ -101,8 +103,13 @@ class Scanner:
             self._wrong(start, f"{bad!r} cannot stand in a {kind.lower()}" if bad.strip() else ended, needs)
             return []
         if kind == "ROLE" and word not in ROLES:
-            hint = did_you_mean(word, ROLES) or "the role is system, user or assistant, in lower case, after exactly one space"
-            self.diagnostics.append(Diagnostic(Span(start, start + max(1, len(word))), f"unknown message role {str(word)!r}", hint))
+            hint = (
+                did_you_mean(word, ROLES)
+                or "the role is system, user or assistant, in lower case, after exactly one space"
+            )
+            self.diagnostics.append(
+                Diagnostic(Span(start, start + max(1, len(word))), f"unknown message role {str(word)!r}", hint)
+            )
         return [word]
 
     def _value(self) -> list[Token]:
@@ -117,7 +124,9 @@ class Scanner:
             if self._at >= len(self._text):
                 at = self._text.index('"', start)
                 cure = f"end it with {quote} as the last thing on a line"
-                self.diagnostics.append(Diagnostic(Span(at, at + len(quote)), f"the text that begins with {quote} never ends", cure))
+                self.diagnostics.append(
+                    Diagnostic(Span(at, at + len(quote)), f"the text that begins with {quote} never ends", cure)
+                )
                 return []
             begin = self._at + 1
             newline = self._text[self._at]

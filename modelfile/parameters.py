@@ -59,7 +59,17 @@ _SPECS = (
 PARAMETERS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
 
 DEPRECATED = frozenset(
-    {"penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_only", "use_mlock", "mirostat", "mirostat_tau", "mirostat_eta"}
+    {
+        "penalize_newline",
+        "low_vram",
+        "f16_kv",
+        "logits_all",
+        "vocab_only",
+        "use_mlock",
+        "mirostat",
+        "mirostat_tau",
+        "mirostat_eta",
+    }
 )
 """Accepted with a warning, and without effect."""
 
@@ -97,9 +107,13 @@ def read_parameter(name: str, text: str) -> Value:
         case "bool" if text in _TRUE | _FALSE:
             return text in _TRUE
         case _:
-            wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "strings": "text"}[spec.kind]
+            wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "strings": "text"}[
+                spec.kind
+            ]
             raise ParameterError(
-                f"invalid {spec.kind} value [{text[:40]}]", hint=f"{name} ({spec.meaning}) takes {wanted}", about="value"
+                f"invalid {spec.kind} value [{text[:40]}]",
+                hint=f"{name} ({spec.meaning}) takes {wanted}",
+                about="value",
             )
 
 
@@ -145,15 +159,17 @@ def read_options(options: Mapping[str, object]) -> tuple[dict[str, Value], list[
         if spec is None:
             ignored.append(name)
             continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
+        number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
         match spec.kind:
-            case "int" if number and math.isfinite(value):
-                values[name] = int(value)
-            case "float" if number:
-                values[name] = float(value)
+            case "int" if number is not None and math.isfinite(number):
+                values[name] = int(number)
+            case "float" if number is not None:
+                values[name] = float(number)
             case "bool" if isinstance(value, bool):
                 values[name] = value
-            case "strings" if isinstance(value, list) and all(isinstance(item, str) for item in cast("list[object]", value)):
+            case "strings" if isinstance(value, list) and all(
+                isinstance(item, str) for item in cast("list[object]", value)
+            ):
                 values[name] = cast("list[str]", value)
             case "strings" if isinstance(value, str):
                 values[name] = [value]

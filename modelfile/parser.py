@@ -28,7 +28,9 @@ def parse(text: str | bytes | Source, filename: str = "Modelfile") -> nodes.Mode
     diagnostics = list(scanner.diagnostics)
     modelfile = nodes.Modelfile(tuple(tree), source)
     if not any(isinstance(node, nodes.From) for node in modelfile.nodes) and not diagnostics:
-        diagnostics.append(Diagnostic(Span(0, 0), "no FROM line", "say what to build from: FROM ./model.gguf, or FROM name"))
+        diagnostics.append(
+            Diagnostic(Span(0, 0), "no FROM line", "say what to build from: FROM ./model.gguf, or FROM name")
+        )
     if diagnostics:
         raise ModelfileError(source, diagnostics)
     return modelfile
@@ -49,7 +51,12 @@ def _simple(kind: type[nodes.Instruction]) -> Callable[[object, list[Token]], no
 @cache
 def _grammar() -> Lark:
     return Lark.open(
-        "grammar.lark", rel_to=__file__, parser="lalr", start="modelfile", lexer=ModelfileLexer, transformer=_TreeBuilder()
+        "grammar.lark",
+        rel_to=__file__,
+        parser="lalr",
+        start="modelfile",
+        lexer=ModelfileLexer,
+        transformer=_TreeBuilder(),
     )
 
 
@@ -71,7 +78,7 @@ class _TreeBuilder(Transformer[Token, Any]):
         return nodes.Comment(str(tokens[0]), _span(tokens[0]))
 
     from_ = _simple(nodes.From)
-    license = _simple(nodes.License)  # noqa: A003 - the rule's name
+    license = _simple(nodes.License)
     template = _simple(nodes.Template)
     system = _simple(nodes.System)
     adapter = _simple(nodes.Adapter)

@@ -107,7 +107,10 @@ class Registry:
             said = "; ".join(f"{entry.get('code')}: {entry.get('message')}" for entry in entries)
         except (ValueError, KeyError, TypeError, AttributeError, RegistryError):
             said = reply.reason
-        hints = {401: "this registry wants a login, which is not supported yet", 404: "see that the name and tag are right"}
+        hints = {
+            401: "this registry wants a login, which is not supported yet",
+            404: "see that the name and tag are right",
+        }
         message = f"{self._name}: {method} {what}: {reply.status_code} {shown(said, 400)[1:-1]}"
         return RegistryError(message, status=reply.status_code, hint=hints.get(reply.status_code))
 

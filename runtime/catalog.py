@@ -23,7 +23,10 @@ def list_entries(store: Store) -> list[dict[str, Any]]:
             model = served(store, tagged.name)
         except CorralError:
             continue  # incomplete or foreign: it cannot be run, so clients are not offered it
-        lengths = {"context_length": model.header.context_length or 0, "embedding_length": model.header.embedding_length or 0}
+        lengths = {
+            "context_length": model.header.context_length or 0,
+            "embedding_length": model.header.embedding_length or 0,
+        }
         entries.append(
             {
                 "name": str(tagged.name),
@@ -79,7 +82,9 @@ def parameters_text(model: ServedModel) -> str:
     rows: list[str] = []
     for name, value in sorted(model.parameters.items()):
         for item in value if isinstance(value, list) else [value]:
-            shown = json.dumps(item, ensure_ascii=False) if isinstance(item, str) else gojson.encode(item).decode().strip()
+            shown = (
+                json.dumps(item, ensure_ascii=False) if isinstance(item, str) else gojson.encode(item).decode().strip()
+            )
             rows.append(f"{name:<30} {shown}")
     return "\n".join(rows)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -108,7 +108,7 @@ class Inference:
         except InvalidNameError:
             raise InputError("invalid model name") from None
 
-    async def answer(self, request: InferenceRequest) -> AsyncIterator[Event]:
+    async def answer(self, request: InferenceRequest) -> AsyncGenerator[Event]:
         """Text as it is generated, then Done. Leaving the iteration frees the slot.
 
         Raises a CorralError before the first event when the request cannot be served, later when the worker dies.

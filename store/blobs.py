@@ -141,7 +141,7 @@ class BlobStore:
     def __iter__(self) -> Iterator[Digest]:
         """Every blob with a well-formed final name; Ollama's partial downloads and temp files are passed over."""
         with system_errors(self.folder, "list"):
-            names = os.listdir(self.folder) if self.folder.is_dir() else []
+            names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
         for name in sorted(names):
             try:
                 digest = Digest.from_filename(name)
@@ -170,7 +170,9 @@ class Ingest:
         self._hash = hashlib.sha256()
         self.size = 0
         with system_errors(blobs.folder, "write to the store"):
-            self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb", 0)
+            self._file = os.fdopen(
+                os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb", 0
+            )
 
     def __enter__(self) -> Ingest:
         return self

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -45,7 +45,9 @@ class InvalidDigestError(InputError):
     """Text that is not a digest."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"{shown(text)}: invalid digest format", hint="a digest is sha256: and 64 lower-case hex digits")
+        super().__init__(
+            f"{shown(text)}: invalid digest format", hint="a digest is sha256: and 64 lower-case hex digits"
+        )
         self.text = text
 
 
@@ -53,7 +55,9 @@ class InvalidNameError(InputError):
     """Text that is not a model name."""
 
     def __init__(self, text: str, why: str) -> None:
-        super().__init__(f"{shown(text)}: invalid model name: {why}", hint="a name is [host/][namespace/]model[:tag][@sha256:…]")
+        super().__init__(
+            f"{shown(text)}: invalid model name: {why}", hint="a name is [host/][namespace/]model[:tag][@sha256:…]"
+        )
         self.text = text
         self.why = why
 
@@ -97,7 +101,9 @@ class InvalidGGUFError(IntegrityError):
     """A file that is not a GGUF the engine may safely be given."""
 
     def __init__(self, identity: str, why: str) -> None:
-        super().__init__(f"{identity}: invalid GGUF: {why}", hint="the file is damaged or was not fully downloaded; fetch it again")
+        super().__init__(
+            f"{identity}: invalid GGUF: {why}", hint="the file is damaged or was not fully downloaded; fetch it again"
+        )
         self.identity = identity
         self.why = why
 
@@ -135,7 +141,7 @@ class StoreError(FileError):
 
 
 @contextmanager
-def system_errors(path: str | os.PathLike[str], action: str, kind: type[FileError] = StoreError) -> Iterator[None]:
+def system_errors(path: str | os.PathLike[str], action: str, kind: type[FileError] = StoreError) -> Generator[None]:
     """Turn an OSError in the block into a `kind` that says what could not be done to `path`."""
     try:
         yield

@@ -155,5 +155,6 @@ class Store:
                 raise cause from None
         if text != str(FORMAT):
             raise MachineError(
-                f"{self.root}: store format {text[:20]!r}, this corral knows {FORMAT}", hint="use the corral that wrote it, or a newer one"
+                f"{self.root}: store format {text[:20]!r}, this corral knows {FORMAT}",
+                hint="use the corral that wrote it, or a newer one",
             )

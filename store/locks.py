@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from .errors import StoreBusyError, system_errors
 
 
 @contextmanager
-def writing(lock_file: Path) -> Iterator[None]:
+def writing(lock_file: Path) -> Generator[None]:
     """Keep the collector away while blobs are written that no tag names yet. Waits for a running collection."""
     yield from _held(lock_file, fcntl.LOCK_SH)
 
 
 @contextmanager
-def collecting(lock_file: Path) -> Iterator[None]:
+def collecting(lock_file: Path) -> Generator[None]:
     """Be the only one in the store. Raises StoreBusyError at once when somebody is writing."""
     yield from _held(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -19,7 +19,9 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 
 _LAYER = "application/vnd.ollama.image."
 MODEL, PROJECTOR, ADAPTER, DRAFT = (_LAYER + kind for kind in ("model", "projector", "adapter", "draft"))
-TEMPLATE, SYSTEM, PARAMS, MESSAGES, LICENSE = (_LAYER + kind for kind in ("template", "system", "params", "messages", "license"))
+TEMPLATE, SYSTEM, PARAMS, MESSAGES, LICENSE = (
+    _LAYER + kind for kind in ("template", "system", "params", "messages", "license")
+)
 PROMPT = _LAYER + "prompt"
 """The legacy spelling of TEMPLATE."""
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str | Path], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str | Path], log: Path, env: dict[str, str] | None = None
+) -> Generator[subprocess.Popen[bytes]]:
     """A server while the block runs; its output goes to `log`."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=env)

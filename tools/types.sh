@@ -3,10 +3,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 rm -rf build/typing
-mkdir -p build/typing/corral
-for file in corral/*; do ln -s "../../../$file" "build/typing/corral/$(basename "$file")"; done
-for room in cli modelfile registry runtime store; do ln -s "../../../$room" "build/typing/corral/$room"; done
-for folder in tests bench tools; do ln -s "../../$folder" "build/typing/$folder"; done
+mkdir -p build/typing
+link() { cp -rs "$PWD/$1" "build/typing/$2"; }
+link corral .
+for room in cli modelfile registry runtime store; do link "$room" corral/; done
+for folder in tests bench tools; do link "$folder" .; done
 cp tools/pyrightconfig.json build/typing/
 cd build/typing
 exec ../../.venv/bin/basedpyright --pythonpath ../../.venv/bin/python

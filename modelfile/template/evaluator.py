@@ -93,7 +93,9 @@ class Compiler:
                 return self._call(name, self._expression(pipeline))
             case "call_template":
                 arguments = _trees(tree)
-                return self._call(_string(tree.children[0]), self._expression(arguments[0]) if arguments else lambda _: None)
+                return self._call(
+                    _string(tree.children[0]), self._expression(arguments[0]) if arguments else lambda _: None
+                )
             case "break_":
                 return _raiser(_BreakError)
             case _:
@@ -126,7 +128,9 @@ class Compiler:
 
     def _range(self, tree: Tree[Token]) -> Node:
         clause, body, *otherwise = _trees(tree)
-        names = [_variable_name(token) for token in clause.children if isinstance(token, Token) and token.type == "VARIABLE"]
+        names = [
+            _variable_name(token) for token in clause.children if isinstance(token, Token) and token.type == "VARIABLE"
+        ]
         assigns = any(isinstance(token, Token) and token.type == "ASSIGN" for token in clause.children)
         items, each = self._expression(_trees(clause)[0]), self.nodes(body)
         other = self._node(otherwise[0]) if otherwise else None

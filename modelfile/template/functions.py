@@ -18,13 +18,13 @@ Function: TypeAlias = Callable[..., Value]
 def functions(today: Callable[[], date]) -> dict[str, Function]:
     """All functions but `and` and `or`, which evaluate their arguments one by one and live in the evaluator."""
     return {
-        "not": lambda value: not values.truth(value),
-        "eq": lambda first, *others: any(_equal(first, other) for other in others),
-        "ne": lambda a, b: not _equal(a, b),
-        "lt": lambda a, b: _less(a, b),
-        "le": lambda a, b: _less(a, b) or _equal(a, b),
-        "gt": lambda a, b: not (_less(a, b) or _equal(a, b)),
-        "ge": lambda a, b: not _less(a, b),
+        "not": _not,
+        "eq": _eq,
+        "ne": _ne,
+        "lt": _less,
+        "le": _le,
+        "gt": _gt,
+        "ge": _ge,
         "len": _length,
         "index": _index,
         "slice": _slice,
@@ -35,6 +35,31 @@ def functions(today: Callable[[], date]) -> dict[str, Function]:
         "currentDate": lambda *_: today().isoformat(),
         "yesterdayDate": lambda *_: (today() - timedelta(days=1)).isoformat(),
     }
+
+
+def _not(value: Value) -> bool:
+    return not values.truth(value)
+
+
+def _eq(first: Value, *others: Value) -> bool:
+    """Whether the first is equal to any of the others."""
+    return any(_equal(first, other) for other in others)
+
+
+def _ne(a: Value, b: Value) -> bool:
+    return not _equal(a, b)
+
+
+def _le(a: Value, b: Value) -> bool:
+    return _less(a, b) or _equal(a, b)
+
+
+def _gt(a: Value, b: Value) -> bool:
+    return not _le(a, b)
+
+
+def _ge(a: Value, b: Value) -> bool:
+    return not _less(a, b)
 
 
 def _equal(a: Value, b: Value) -> bool:
@@ -48,7 +73,12 @@ def _equal(a: Value, b: Value) -> bool:
 def _less(a: Value, b: Value) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         return a < b
-    if isinstance(a, int | float) and isinstance(b, int | float) and not isinstance(a, bool) and not isinstance(b, bool):
+    if (
+        isinstance(a, int | float)
+        and isinstance(b, int | float)
+        and not isinstance(a, bool)
+        and not isinstance(b, bool)
+    ):
         return a < b
     raise TemplateError("incompatible types for comparison")
 

@@ -17,10 +17,19 @@ from .errors import TemplateError
 
 
 def render_jinja(
-    text: str, messages: Sequence[ChatMessage], *, bos: str = "", eos: str = "", now: Callable[[], datetime] | None = None
+    text: str,
+    messages: Sequence[ChatMessage],
+    *,
+    bos: str = "",
+    eos: str = "",
+    now: Callable[[], datetime] | None = None,
 ) -> str:
     """The prompt that continues the conversation. Raises TemplateError."""
     clock = now or (lambda: datetime.now(UTC).astimezone())
+
+    def strftime_now(form: str) -> str:
+        return clock().strftime(form)
+
     try:
         return _compiled(text).render(
             messages=[{"role": message.role, "content": message.content} for message in messages],
@@ -29,7 +38,7 @@ def render_jinja(
             eos_token=eos,
             tools=None,
             documents=None,
-            strftime_now=lambda form: clock().strftime(form),
+            strftime_now=strftime_now,
             raise_exception=_raise,
         )
     except TemplateError:
@@ -50,7 +59,7 @@ def _compiled(text: str) -> jinja2.Template:
     return environment.from_string(text)
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - any value of a template
+def _to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
 
 

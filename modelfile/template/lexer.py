@@ -27,7 +27,14 @@ _INSIDE = re.compile(
     """,
     re.VERBOSE,
 )
-_OPENERS = {"if": "_IF", "with": "_WITH", "range": "_RANGE", "define": "_DEFINE", "block": "_BLOCK", "template": "_TEMPLATE"}
+_OPENERS = {
+    "if": "_IF",
+    "with": "_WITH",
+    "range": "_RANGE",
+    "define": "_DEFINE",
+    "block": "_BLOCK",
+    "template": "_TEMPLATE",
+}
 _WHOLE = {"end": "_END", "break": "BREAK", "continue": "CONTINUE"}
 
 
@@ -37,7 +44,7 @@ class TemplateLexer(Lexer):
     def __init__(self, lexer_conf: object) -> None:
         """Lark passes its configuration; the rules are all here."""
 
-    def lex(self, data: Any) -> Iterator[Token]:  # noqa: ANN401 - Lark's signature
+    def lex(self, data: Any) -> Iterator[Token]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The template's tokens."""
         return _Scanner(data).tokens()
 
@@ -55,7 +62,11 @@ class _Scanner:
             opening = text.find("{{", start)
             end = len(text) if opening < 0 else opening
             chunk = text[start:end]
-            trim_this = opening >= 0 and text[opening + 2 : opening + 3] == "-" and text[opening + 3 : opening + 4] in tuple(_SPACE)
+            trim_this = (
+                opening >= 0
+                and text[opening + 2 : opening + 3] == "-"
+                and text[opening + 3 : opening + 4] in tuple(_SPACE)
+            )
             if trim_next:
                 chunk = chunk.lstrip(_SPACE)
             if trim_this:

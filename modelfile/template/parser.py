@@ -74,9 +74,11 @@ def _parse(text: str) -> Tree[Token]:
     try:
         return _grammar().parse(text)
     except UnexpectedToken as error:
-        token = error.token
+        token: Token = error.token
         if token.type == "$END":
-            raise TemplateError("unexpected EOF", hint="an {{ if }}, {{ range }} or {{ with }} has no {{ end }}") from None
+            raise TemplateError(
+                "unexpected EOF", hint="an {{ if }}, {{ range }} or {{ with }} has no {{ end }}"
+            ) from None
         shown = {"_CLOSE": "}}", "_END": "{{end}}", "_ELSE": "{{else}}"}.get(token.type, str(token))
         raise TemplateError(f"unexpected {shown!r}", line=token.line) from None
     except RecursionError:

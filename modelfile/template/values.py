@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from ...store import gojson
 
-Value: TypeAlias = "None | bool | int | float | str | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value] | None"
 
 
 class Struct(dict[str, Value]):

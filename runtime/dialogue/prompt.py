@@ -10,9 +10,7 @@ from ...modelfile.template.collate import ChatMessage, render_chat
 from ...modelfile.template.jinja import render_jinja
 from ...modelfile.template.parser import Template
 
-_CHATML = (
-    "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
-)
+_CHATML = "{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n"
 """What llama.cpp falls back to for chats with a model that says nothing of a template."""
 _PLAIN = "{{ .Prompt }}"
 
@@ -35,9 +33,7 @@ def chat_messages(
     return [*system, *model_messages, *messages]
 
 
-def generate_messages(
-    model_messages: Sequence[ChatMessage], system: str, prompt: str
-) -> list[ChatMessage]:
+def generate_messages(model_messages: Sequence[ChatMessage], system: str, prompt: str) -> list[ChatMessage]:
     """A single prompt as a conversation."""
     first = [ChatMessage("system", system)] if system else []
     return [*first, *model_messages, ChatMessage("user", prompt)]

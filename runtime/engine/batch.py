@@ -136,7 +136,10 @@ class BatchLoop:
         wanted[[row for _, row in batch.rows]] = 1
         try:
             self._decoder.decode(
-                np.array(batch.tokens, np.int32), np.array(batch.positions, np.int32), np.array(batch.slots, np.int32), wanted
+                np.array(batch.tokens, np.int32),
+                np.array(batch.positions, np.int32),
+                np.array(batch.slots, np.int32),
+                wanted,
             )
         except DecodeError as error:
             for running in group:

@@ -52,7 +52,8 @@ class FakeDecoder:
         return token == _END
 
     def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> Sampler:
-        """A sampler that follows the prompt's `say:`."""
+        """A sampler that follows the prompt's `say:`; there is nothing random to set."""
+        del sampling
         text = bytes(token for token in prompt if token < _BEGIN)
         said = text.partition(b"say:")[2].partition(b";")[0] if b"say:" in text else None
         return _FakeSampler(self, said, len(prompt))

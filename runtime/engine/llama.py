@@ -54,7 +54,7 @@ class LlamaDecoder:
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._batch = _Batch(self.num_batch)
 
-    def _load(self, path: str, options: LoadOptions, on_progress: Callable[[float], None]) -> Any:  # noqa: ANN401
+    def _load(self, path: str, options: LoadOptions, on_progress: Callable[[float], None]) -> Any:
         params = _llama.llama_model_default_params()
         params.n_gpu_layers = options.num_gpu
         params.main_gpu = options.main_gpu
@@ -71,7 +71,7 @@ class LlamaDecoder:
             raise LoadError("the engine cannot load this model")
         return model
 
-    def _make_context(self, options: LoadOptions) -> Any:  # noqa: ANN401
+    def _make_context(self, options: LoadOptions) -> Any:
         params = _llama.llama_context_default_params()
         params.n_ctx = options.num_ctx * options.slots
         params.n_batch = params.n_ubatch = min(options.num_batch, params.n_ctx)
@@ -120,7 +120,9 @@ class LlamaDecoder:
     def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> Sampler:
         """Greedy without penalties is an argmax in numpy, several times faster than the chain in C; else that chain."""
         looks_back = sampling.repeat_last_n != 0 and (
-            sampling.repeat_penalty not in (0.0, 1.0) or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
+            sampling.repeat_penalty not in (0.0, 1.0)
+            or sampling.presence_penalty != 0
+            or sampling.frequency_penalty != 0
         )
         if sampling.temperature <= 0 and not looks_back:
             return _GreedySampler(self._context, self._vocab_size)
@@ -132,7 +134,9 @@ class LlamaDecoder:
         result = _llama.llama_decode(self._context, self._batch.filled(tokens, positions, sequences, wanted))
         if result:
             reasons = {1: "the KV cache is full", 2: "it was aborted"}
-            raise DecodeError(f"the engine could not evaluate a batch of {len(tokens)}: {reasons.get(result, f'code {result}')}")
+            raise DecodeError(
+                f"the engine could not evaluate a batch of {len(tokens)}: {reasons.get(result, f'code {result}')}"
+            )
 
     def forget(self, sequence: int) -> None:
         """Clear a sequence from the KV cache."""
@@ -143,7 +147,7 @@ class LlamaDecoder:
         room = len(raw) + 8
         while True:
             buffer = (ctypes.c_int32 * room)()
-            count = _llama.llama_tokenize(self._vocab, raw, len(raw), buffer, room, add_special, True)
+            count = _llama.llama_tokenize(self._vocab, raw, len(raw), buffer, room, add_special, True)  # noqa: FBT003 - C
             if count >= 0:
                 return buffer[:count]
             room = -count
@@ -180,9 +184,10 @@ class _Batch:
             ("seq_id", self._pointers),
             ("logits", self._wanted),
         ):
-            setattr(self._batch, field, ctypes.cast(array.ctypes.data, type(getattr(self._batch, field))))
+            pointer: Any = getattr(self._batch, field)
+            setattr(self._batch, field, ctypes.cast(array.ctypes.data, pointer.__class__))
 
-    def filled(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> Any:  # noqa: ANN401
+    def filled(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> Any:
         size = len(tokens)
         self._tokens[:size], self._positions[:size], self._sequences[:size] = tokens, positions, sequences
         self._wanted[:size] = wanted

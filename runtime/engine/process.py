@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -89,7 +89,7 @@ class Worker:
 
     async def generate(
         self, prompt: str, *, sampling: Sampling, stop: list[str], num_predict: int, num_ctx: int, num_keep: int
-    ) -> AsyncIterator[Chunk | Finished]:
+    ) -> AsyncGenerator[Chunk | Finished]:
         """The answer as it comes, a Finished at the end. Leaving the iteration early cancels the request.
 
         Raises WorkerDiedError, RequestFailedError.
@@ -182,11 +182,8 @@ class Worker:
                     replies.put_nowait(reply)
 
     def _death(self) -> WorkerDiedError:
-        status = self._process.returncode
-        if status is not None and status < 0:
-            how = f"signal: {signal.Signals(-status).name}"
-        else:
-            how = f"exit status {status}"
+        status = self._process.returncode or 0
+        how = f"signal: {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         reason = f" ({self._errors[-1]})" if self._errors else ""
         return WorkerDiedError(
             f"model '{self._name}': the model runner has unexpectedly stopped: {how}{reason}",

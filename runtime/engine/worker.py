@@ -6,6 +6,7 @@ which owns the model; the end of the socket, which is the server's end, ends the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import socket
@@ -39,10 +40,8 @@ def main(arguments: list[str]) -> int:
         send([LoadFailed(str(error))])
         return 0
     threading.Thread(target=_read, args=(connection, loop), daemon=True).start()
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server is gone, and so are its requests
         loop.run()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # the server is gone, and so are its requests
     return 0
 
 

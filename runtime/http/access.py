@@ -43,7 +43,9 @@ class Access:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         if self._loopback and not is_local_host(headers.get("host", "")):
-            reason = f"host {headers.get('host')!r} is not allowed; bind OLLAMA_HOST to another address to be reached by it"
+            reason = (
+                f"host {headers.get('host')!r} is not allowed; bind OLLAMA_HOST to another address to be reached by it"
+            )
             await JSONResponse({"error": reason}, 403)(scope, receive, send)
         elif origin and not self._allows(origin, headers.get("host", "")):
             reason = f"origin {origin!r} is not allowed; add it to OLLAMA_ORIGINS"

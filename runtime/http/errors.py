@@ -11,7 +11,6 @@ from starlette.responses import JSONResponse, Response
 from ...store.errors import CorralError, InputError, ModelNotFoundError
 from ..schedule.pool import BusyError
 
-
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 

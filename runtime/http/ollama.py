@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ...store.errors import CorralError, InputError, ModelNotFoundError, shown
-from ..inference import Chat, Completion, Done, Event, Inference, InferenceRequest, UnsupportedError
 from ..catalog import list_entries, model_details, show_reply
+from ..inference import Chat, Completion, Done, Event, Inference, InferenceRequest, UnsupportedError
 from ..schedule.duration import parse_duration
 from .errors import answering, ollama_error
 from .stream import collect, line, read_body, respond, while_connected
@@ -84,7 +84,9 @@ class OllamaDialect:
         if not asked.wanted:
             raise InputError("model is required")
         model = await asyncio.to_thread(self._inference.model, asked.wanted)
-        return JSONResponse(await asyncio.to_thread(show_reply, self._inference.store, model, verbose=bool(asked.verbose)))
+        return JSONResponse(
+            await asyncio.to_thread(show_reply, self._inference.store, model, verbose=bool(asked.verbose))
+        )
 
     async def generate(self, request: Request) -> Response:
         """Continue a prompt."""
@@ -107,7 +109,9 @@ class OllamaDialect:
         messages = [message.to_chat() for message in asked.messages or []]
         return await self._reply(request, asked, Chat(messages=messages), is_empty=not messages)
 
-    async def _reply(self, request: Request, asked: ModelRequest, task: Chat | Completion, *, is_empty: bool) -> Response:
+    async def _reply(
+        self, request: Request, asked: ModelRequest, task: Chat | Completion, *, is_empty: bool
+    ) -> Response:
         if not asked.wanted:
             raise InputError("model is required") if isinstance(task, Chat) else ModelNotFoundError("")
         keep_alive = None if asked.keep_alive is None else parse_duration(asked.keep_alive)
@@ -142,7 +146,9 @@ def _refuse_unsupported(asked: ModelRequest) -> None:
         raise UnsupportedError(f"{asked.wanted} does not support tools")
     if asked.format not in (None, ""):
         if asked.format != "json" and not isinstance(asked.format, dict):
-            raise InputError(f'invalid format: {shown(str(asked.format))}; expected "json" or a valid JSON Schema object')
+            raise InputError(
+                f'invalid format: {shown(str(asked.format))}; expected "json" or a valid JSON Schema object'
+            )
         raise UnsupportedError("format is not supported yet")
     if asked.logprobs:
         raise UnsupportedError("logprobs are not supported yet")

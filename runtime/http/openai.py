@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...modelfile.template.collate import ChatMessage
-from ...store.errors import CorralError, InputError
+from ...store.errors import InputError
 from ...store.name import Name
 from ..inference import Chat, Done, Event, Inference, InferenceRequest, UnsupportedError
 from .errors import answering, openai_body, openai_error

@@ -16,7 +16,9 @@ from ...store.errors import MachineError
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises MachineError when the address cannot be had."""
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
+        )
     except OSError as cause:
         hint = "another server is running there; stop it, or choose another address with OLLAMA_HOST"
         raise MachineError(f"{host}:{port}: cannot listen: {cause.strerror or cause}", hint=hint) from None
@@ -33,7 +35,9 @@ def is_loopback(host: str) -> bool:
 class Server(uvicorn.Server):
     """Runs an application on a bound socket and says when it is ready. `should_exit = True` ends it."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, *, on_ready: Callable[[], None], server_name: str) -> None:
+    def __init__(
+        self, app: ASGIApp, listener: socket.socket, *, on_ready: Callable[[], None], server_name: str
+    ) -> None:
         debug = logging.getLogger().isEnabledFor(logging.DEBUG)
         config = uvicorn.Config(
             app,

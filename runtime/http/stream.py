@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -43,12 +43,12 @@ async def while_connected(request: Request, work: Awaitable[_T]) -> _T:
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def collect(request: Request, events: AsyncIterator[Event]) -> tuple[str, Done]:
+async def collect(request: Request, events: AsyncGenerator[Event]) -> tuple[str, Done]:
     """The whole answer, for clients that do not stream."""
 
     async def run() -> tuple[str, Done]:
         texts: list[str] = []
-        async with aclosing(events):  # pyright: ignore[reportArgumentType] - always a generator
+        async with aclosing(events):
             async for event in events:
                 if isinstance(event, Done):
                     return "".join(texts), event
@@ -60,7 +60,7 @@ async def collect(request: Request, events: AsyncIterator[Event]) -> tuple[str, 
 
 async def respond(
     request: Request,
-    events: AsyncIterator[Event],
+    events: AsyncGenerator[Event],
     *,
     media_type: str,
     encode: Callable[[Event], list[str]],
@@ -71,7 +71,7 @@ async def respond(
 
     async def body() -> AsyncIterator[str]:
         try:
-            async with aclosing(events):  # pyright: ignore[reportArgumentType] - always a generator
+            async with aclosing(events):
                 for chunk in encode(first):
                     yield chunk
                 async for event in events:
@@ -97,6 +97,3 @@ def server_sent(value: dict[str, Any] | str) -> str:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-

@@ -24,7 +24,9 @@ def parse_duration(value: str | float) -> float:
         pass
     found = _WHOLE.fullmatch(text)
     if not found:
-        raise InputError(f"time: invalid duration {shown(text)}", hint="write 5m, 1h30m, 90 (seconds), 0 or -1 (forever)")
+        raise InputError(
+            f"time: invalid duration {shown(text)}", hint="write 5m, 1h30m, 90 (seconds), 0 or -1 (forever)"
+        )
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(found[2]))
     return FOREVER if found[1] == "-" else seconds
 

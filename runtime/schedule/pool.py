@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Pool:
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def lease(self, key: ModelKey, options: LoadOptions, keep_alive: float) -> AsyncIterator[Runner]:
+    async def lease(self, key: ModelKey, options: LoadOptions, keep_alive: float) -> AsyncGenerator[Runner]:
         """The loaded model, loading it first if need be; it stays at least until the block ends.
 
         Raises BusyError, ModelLoadError, WorkerDiedError.
