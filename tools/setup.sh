@@ -20,7 +20,7 @@ command -v "$PYTHON" >/dev/null || die "python3 is missing: install Python 3.11 
 if command -v uv >/dev/null; then
     install() { uv pip install --quiet --python .venv/bin/python "$@"; }
 else
-    install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@"; }
+    install() { .venv/bin/python -m pip install -qq --disable-pip-version-check "$@"; }
 fi
 
 stamp=$(cat pyproject.toml tools/setup.sh | sha256sum | cut -c1-16)-$(printf '%s' "$LLAMA_FLAGS" | sha256sum | cut -c1-8)
