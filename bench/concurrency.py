@@ -33,7 +33,7 @@ def stream(url: str, topic: str) -> None:
     }
     with requests.post(f"{url}/api/chat", json=body, stream=True, timeout=600) as reply:
         last = json.loads(list(reply.iter_lines())[-1])
-    assert last["done"] and last["eval_count"] == TOKENS, last
+    assert (last["done"], last["eval_count"]) == (True, TOKENS), last
 
 
 def seconds(url: str, topics: list[str]) -> float:

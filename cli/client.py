@@ -1,62 +1,162 @@
-"""Client: a running server's HTTP API, for the verbs that need one."""
+"""Client: a running server's HTTP API, for the verbs that need one. What it replies is checked before it is believed."""
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, TypedDict, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ..store.errors import InputError, MachineError, ModelNotFoundError, RemoteError
 
 
+class Listed(TypedDict):
+    """What is read of an entry of /api/tags."""
+
+    name: str
+    digest: str
+    size: int
+    modified_at: datetime
+
+
+class Tags(TypedDict):
+    """The body of /api/tags."""
+
+    models: list[Listed]
+
+
+class Loaded(TypedDict):
+    """What is read of an entry of /api/ps."""
+
+    name: str
+    digest: str
+    size: int
+    size_vram: int
+    context_length: int
+    expires_at: datetime
+
+
+class Processes(TypedDict):
+    """The body of /api/ps."""
+
+    models: list[Loaded]
+
+
+class Details(TypedDict):
+    """What is read of the `details` of /api/show."""
+
+    family: str
+    parameter_size: str
+    quantization_level: str
+
+
+class Shown(TypedDict):
+    """What is read of the body of /api/show."""
+
+    details: Details
+    model_info: dict[str, Any]
+    capabilities: list[str]
+
+
+class Generated(TypedDict):
+    """A line of /api/generate."""
+
+    response: str
+    done: bool
+
+
+class Content(TypedDict):
+    """What is read of a message."""
+
+    content: str
+
+
+class Chatted(TypedDict):
+    """A line of /api/chat."""
+
+    message: Content
+    done: bool
+
+
+_T = TypeVar("_T")
+
+
 class Client:
-    """One server."""
+    """One server. Where a `shape` is given, a reply is of this shape or a RemoteError; it is returned as it came."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, shape: type[_T]) -> Any:
         """The JSON body of a GET."""
-        return self._send("GET", path, None, stream=False).json()
+        return self._read(self._send("GET", path, None, stream=False).content, shape)
 
-    def post(self, path: str, body: dict[str, Any]) -> Any:
+    def post(self, path: str, body: dict[str, Any], shape: type[_T] = dict) -> Any:
         """The JSON body of a POST's reply."""
-        return self._send("POST", path, body, stream=False).json()
+        return self._read(self._send("POST", path, body, stream=False).content, shape)
 
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, body: dict[str, Any], shape: type[_T]) -> Iterator[Any]:
         """The NDJSON lines of a POST's reply. Raises RemoteError for an error line."""
         import requests
 
         try:
             with self._send("POST", path, body, stream=True) as reply:
                 for raw in reply.iter_lines(chunk_size=None):
-                    chunk = json.loads(raw)
-                    if "error" in chunk:
-                        raise RemoteError(chunk["error"])
-                    yield chunk
-        except (requests.RequestException, ValueError) as cause:
+                    if said := _error(raw):
+                        raise RemoteError(said)
+                    yield self._read(raw, shape)
+        except requests.RequestException as cause:
             raise RemoteError(f"{self.url}: the reply broke off: {cause}") from cause
+
+    def _read(self, raw: bytes, shape: type[_T]) -> Any:
+        try:
+            value = msgspec.json.decode(raw)
+            msgspec.convert(value, shape)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as cause:
+            hint = "is it a model server that listens there?"
+            raise RemoteError(f"{self.url}: the reply cannot be read: {cause}", hint=hint) from None
+        return value
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> Any:
         import requests
 
+        from ..registry.transport import is_loopback
+
+        # A proxy cannot reach this machine's own server. "" keeps requests from looking for one.
+        direct = {"http": "", "https": ""} if is_loopback(urlsplit(self.url).netloc) else None
         try:
-            reply = requests.request(method, self.url + path, json=body, stream=stream, timeout=(5, None))
-        except requests.RequestException:
+            reply = requests.request(
+                method, self.url + path, json=body, stream=stream, timeout=(5, None), proxies=direct
+            )
+        except requests.ConnectionError:
             raise MachineError(
                 f"{self.url}: could not connect to the server", hint="start it with: corral serve"
             ) from None
+        except requests.RequestException as cause:
+            raise RemoteError(f"{self.url}: the request failed: {cause}") from cause
         if reply.ok:
             return reply
-        try:
-            said = reply.json()["error"]
-        except (ValueError, KeyError, TypeError):
-            said = f"{reply.status_code} {reply.reason}"
+        said = _error(reply.content)
+        if said is None:
+            raise RemoteError(f"{self.url}: {method} {path}: {reply.status_code} {reply.reason}")
         if reply.status_code == 404 and body:
             raise ModelNotFoundError(str(body.get("model")))
         raise InputError(said) if reply.status_code == 400 else RemoteError(said)
+
+
+def _error(raw: bytes) -> str | None:
+    """The text of an error body, or None for anything else."""
+    try:
+        return msgspec.json.decode(raw, type=_ErrorBody)["error"]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+class _ErrorBody(TypedDict):
+    error: str
 
 
 def is_listening(url: str) -> bool:

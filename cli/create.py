@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import typer
 
 from ..modelfile.builder import build
 from ..modelfile.parser import parse
+from ..modelfile.source import MAX_BYTES
 from ..store.errors import FileError, InputError, system_errors
 from ..store.name import Name
 from . import console
@@ -42,12 +44,22 @@ def command(
 
 
 def _read(file: str) -> tuple[bytes, Path]:
+    """The Modelfile's bytes, and the folder its relative paths start at."""
     if file == "-":
-        return sys.stdin.buffer.read(), Path.cwd()
+        return _text(sys.stdin.buffer, "standard input"), Path.cwd()
     path = Path(file)
     if path.is_dir():
         raise InputError(f"{file}: is a folder", hint="name the Modelfile in it")
     if not path.exists():
         raise InputError(f"{file}: no such Modelfile", hint="write one, or name it with -f")
-    with system_errors(path, "read", FileError):
-        return path.read_bytes(), path.parent
+    with system_errors(path, "read", FileError), path.open("rb") as opened:
+        return _text(opened, file), path.parent
+
+
+def _text(opened: BinaryIO, name: str) -> bytes:
+    # One byte more than allowed is enough for `parse` to refuse it, and all that is read of an endless file.
+    text = opened.read(MAX_BYTES + 1)
+    if b"\0" in text and not text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        hint = "to build from a file of weights, write a Modelfile that says FROM and its path"
+        raise InputError(f"{name}: is a binary file, not a Modelfile", hint=hint)
+    return text

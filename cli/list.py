@@ -21,9 +21,9 @@ def command(
     """List models."""
     settings = Settings.from_environment()
     if settings.is_remote and not local:
-        from .client import Client
+        from .client import Client, Tags
 
-        entries = Client(settings.url).get("/api/tags")["models"]
+        entries = Client(settings.url).get("/api/tags", Tags)["models"]
     elif as_json:
         from ..runtime.catalog import list_entries
 
@@ -68,9 +68,9 @@ def _mention_server(settings: Settings) -> None:
     from .client import is_listening
 
     if is_listening(settings.url):
-        from .client import Client
+        from .client import Client, Tags
 
-        count = len(Client(settings.url).get("/api/tags")["models"])
+        count = len(Client(settings.url).get("/api/tags", Tags)["models"])
         if count:
             console.note(
                 f"{settings.models} is empty, but the server at {settings.url} has {count} models of its own store"

@@ -6,7 +6,6 @@ A verb's module is imported only when it is the one asked for, which keeps `corr
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
@@ -40,15 +39,15 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _app(arguments)(list(arguments), standalone_mode=True, prog_name="corral")
     except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # whoever read our output has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 0
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
     except CorralError as error:
         console.fail(error)
         return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), 70)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     # Whatever else comes through is our mistake; a user gets one line of it too.
     except Exception as error:
         if Settings.from_environment().flag("DEBUG"):

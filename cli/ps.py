@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from . import console
-from .client import Client
+from .client import Client, Processes
 from .settings import Settings
 from .units import human_bytes, until
 
@@ -20,7 +20,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's reply.")] = False,
 ) -> None:
     """List loaded models."""
-    entries = Client(Settings.from_environment().url).get("/api/ps")["models"]
+    entries = Client(Settings.from_environment().url).get("/api/ps", Processes)["models"]
     entries = [entry for entry in entries if entry["name"].startswith(prefix)]
     if as_json:
         console.out_json({"models": entries})

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..store.errors import CorralError
 from . import console
-from .client import Client
+from .client import Chatted, Client
 
 _HELP = """Available Commands:
   /clear    Clear session context
@@ -67,7 +67,7 @@ def _answer(client: Client, request: dict[str, Any]) -> tuple[str, dict[str, Any
     answer = ""
     done: dict[str, Any] = {}
     try:
-        for chunk in client.stream("/api/chat", request):
+        for chunk in client.stream("/api/chat", request, Chatted):
             answer += chunk["message"]["content"]
             console.out(chunk["message"]["content"], end="")
             done = chunk if chunk["done"] else {}

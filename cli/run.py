@@ -12,7 +12,7 @@ import typer
 from ..store.errors import ModelNotFoundError
 from ..store.name import Name
 from . import console
-from .client import Client, is_listening
+from .client import Client, Generated, is_listening
 from .settings import Settings
 from .wiring import local_store, puller
 
@@ -29,7 +29,7 @@ def command(
     settings = Settings.from_environment()
     Name.parse(model)
     words = list(prompt or [])
-    piped = "" if sys.stdin.isatty() else sys.stdin.read()
+    piped = "" if sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
     if piped:
         words.insert(0, piped)
     is_interactive = not words and sys.stdin.isatty() and sys.stdout.isatty()
@@ -51,7 +51,7 @@ def _answer_once(client: Client, options: dict[str, Any], text: str, *, verbose:
         client.post("/api/generate", options)  # only loads the model
         return
     last: dict[str, Any] = {}
-    for last in client.stream("/api/generate", options | {"prompt": text}):
+    for last in client.stream("/api/generate", options | {"prompt": text}, Generated):
         console.out(last["response"], end="")
     console.out("\n")
     if verbose:
@@ -60,9 +60,9 @@ def _answer_once(client: Client, options: dict[str, Any], text: str, *, verbose:
 
 def print_statistics(done: dict[str, Any]) -> None:
     """The last chunk's counts and speeds, as Ollama's --verbose prints them."""
-    rows = [("total duration:", _seconds(done["total_duration"])), ("load duration:", _seconds(done["load_duration"]))]
+    rows = [(f"{key} duration:", _seconds(done.get(f"{key}_duration", 0))) for key in ("total", "load")]
     for label, key in (("prompt eval", "prompt_eval"), ("eval", "eval")):
-        count, duration = done[f"{key}_count"], done[f"{key}_duration"]
+        count, duration = done.get(f"{key}_count", 0), done.get(f"{key}_duration", 0)
         rows.append((f"{label} count:", f"{count} token(s)"))
         rows.append((f"{label} duration:", _seconds(duration)))
         rows.append((f"{label} rate:", f"{count / max(duration, 1) * 1e9:.2f} tokens/s"))

@@ -86,7 +86,11 @@ class Settings:
 def _address(text: str) -> tuple[str, str, int, str]:
     """Scheme, host, port and path of an OLLAMA_HOST (spec part 2)."""
     given = "://" in text
-    parts = urlsplit(text if given else f"//{text}")
+    bare = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") and not given else text
+    try:
+        parts = urlsplit(text if given else f"//{bare}")
+    except ValueError as cause:
+        raise InputError(f"OLLAMA_HOST: {shown(text)}: {cause}") from None
     scheme = parts.scheme or "http"
     if scheme not in ("http", "https"):
         raise InputError(f"OLLAMA_HOST: {shown(text)}: the scheme must be http or https")

@@ -39,9 +39,9 @@ def command(
     settings = Settings.from_environment()
     complete = True
     if settings.is_remote and not local:
-        from .client import Client
+        from .client import Client, Shown
 
-        reply: dict[str, Any] = Client(settings.url).post("/api/show", {"model": model, "verbose": verbose})
+        reply: dict[str, Any] = Client(settings.url).post("/api/show", {"model": model, "verbose": verbose}, Shown)
     else:
         reply, complete = _local(settings, model, verbose=verbose)
     if as_json:

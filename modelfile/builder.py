@@ -5,6 +5,7 @@ Everything that can be wrong with the input is found before the first byte is wr
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -131,7 +132,7 @@ class _Sources:
         for node in ([recipe.adapter] if recipe.adapter else []) + list(recipe.drafts):
             kind = "adapter" if isinstance(node, nodes.Adapter) else "model"
             path = self._expanded(node)
-            if not path.is_file():
+            if not self._mode(node, path):
                 raise self._missing(node, path)
             header = gguf.read(path)
             if header.kind != kind:
@@ -185,14 +186,15 @@ class _Sources:
     def _files(self, node: nodes.From) -> list[Path]:
         """The GGUF files a FROM names; none when it names a model."""
         path = self._expanded(node)
-        if path.is_dir():
+        mode = self._mode(node, path)
+        if stat.S_ISDIR(mode):
             inside = sorted(path.glob("*.gguf"))
             if inside or not self._looks_like_path(node.value):
                 return inside
             raise self._wrong(
                 node, f"no GGUF file in {path}", "safetensors folders are not supported yet; convert to GGUF first"
             )
-        if path.exists():
+        if mode:
             return [path]
         if self._looks_like_path(node.value):
             raise self._missing(node, path)
@@ -210,6 +212,15 @@ class _Sources:
             return self._folder / Path(node.value).expanduser()
         except RuntimeError:
             raise self._wrong(node, f"no such user: {node.value}") from None
+
+    def _mode(self, node: nodes.Instruction, path: Path) -> int:
+        """What stands at the path, as stat() gives it; 0 for nothing."""
+        try:
+            return path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        except OSError as cause:
+            raise self._wrong(node, f"{path}: cannot read: {cause.strerror}") from None
 
     def _missing(self, node: nodes.Instruction, path: Path) -> ModelfileError:
         return self._wrong(node, f"no such file: {path}", "a relative path starts at the Modelfile's folder")

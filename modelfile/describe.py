@@ -88,8 +88,8 @@ def _plain(value: Value) -> str:
         case bool():
             return "true" if value else "false"
         case int():
-            # An integer that Ollama's float64 rounded up past int64 is stored the same when its largest value is given.
-            return str(min(value, _INT64))
+            # An integer that Ollama's float64 rounded out of int64 is stored the same when the outermost one is given.
+            return str(max(-_INT64 - 1, min(value, _INT64)))
         case float():
             return gojson.number(value)
         case _:

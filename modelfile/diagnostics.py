@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from ..store.errors import InputError
+from ..store.errors import InputError, one_line
 from .source import Source, Span
 
 _MAX_SHOWN_LINE = 200
@@ -26,7 +26,7 @@ class Diagnostic:
     def headline(self, source: Source) -> str:
         """`file:line:col: severity: message`."""
         line, column = source.position(self.span.start)
-        return f"{source.filename}:{line}:{column}: {self.severity}: {self.message}"
+        return f"{source.filename}:{line}:{column}: {self.severity}: {one_line(self.message)}"
 
     def render(self, source: Source) -> str:
         """The headline, the source line with a caret under the span, and the hint."""

@@ -69,13 +69,13 @@ class Scanner:
                 yield from self._instruction()
 
     def _instruction(self) -> Iterator[Token]:
-        if not self._text[self._at].isprintable():  # Ollama drops one such character before a keyword
-            self._at += 1
-        start = self._at
+        begin = start = self._at
+        if not self._text[start].isprintable():  # Ollama drops one such character before a keyword
+            start = self._at = start + 1
         self._at = self._end(_LETTERS)
         word = self._text[start : self._at]
         if word.lower() not in KEYWORDS:
-            self._unknown(start)
+            self._unknown(begin)
             return
         tokens = [self._token(word.upper(), word, start)]
         if not self._blank_follows():

@@ -78,6 +78,9 @@ _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_WANTED: Mapping[Kind, str] = MappingProxyType(
+    {"int": "a whole number of 64 bits", "float": "a number of 32 bits", "bool": "true or false", "strings": "text"}
+)
 
 
 class ParameterError(InputError):
@@ -95,7 +98,8 @@ def read_parameter(name: str, text: str) -> Value:
     """
     spec = PARAMETERS.get(name)
     if spec is None:
-        hint = did_you_mean(name, PARAMETERS) or f"a parameter is one of {', '.join(PARAMETERS)}"
+        known = f"a parameter is one of {', '.join(PARAMETERS)}"
+        hint = did_you_mean(name, PARAMETERS) or known if name else "one space stands before the name, not more"
         raise ParameterError(f"unknown parameter '{name}'", hint=hint, about="name")
     match spec.kind:
         case "strings":
@@ -107,9 +111,7 @@ def read_parameter(name: str, text: str) -> Value:
         case "bool" if text in _TRUE | _FALSE:
             return text in _TRUE
         case _:
-            wanted = {"int": "a whole number", "float": "a number", "bool": "true or false", "strings": "text"}[
-                spec.kind
-            ]
+            wanted = _WANTED[spec.kind]
             raise ParameterError(
                 f"invalid {spec.kind} value [{text[:40]}]",
                 hint=f"{name} ({spec.meaning}) takes {wanted}",
@@ -136,6 +138,8 @@ def _float32(text: str) -> float | None:
     try:
         exact = struct.unpack("f", struct.pack("f", real))[0]
     except OverflowError:
+        return None
+    if not math.isfinite(exact):
         return None
     for digits in range(1, 10):
         short = float(f"{exact:.{digits}g}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from . import nodes
 from .diagnostics import Diagnostic, ModelfileError
 from .parameters import DEPRECATED, ParameterError, Value, read_parameter
+from .source import Span
 from .template.errors import TemplateError
 from .template.parser import Template
 
@@ -62,7 +63,7 @@ def check(modelfile: nodes.Modelfile) -> Recipe:
                 drafts.append(node)
             case nodes.Template():
                 texts["template"] = node.value
-                _check_template(node, found)
+                _check_template(node, modelfile.source.text, found)
             case nodes.Requires():
                 texts["requires"] = node.value.removeprefix("v")
                 if not _SEMVER.fullmatch(node.value):
@@ -99,8 +100,13 @@ def _add_parameter(node: nodes.Parameter, parameters: dict[str, Value], found: l
     parameters[node.name] = before + value if isinstance(before, list) and isinstance(value, list) else value
 
 
-def _check_template(node: nodes.Template, found: list[Diagnostic]) -> None:
+def _check_template(node: nodes.Template, text: str, found: list[Diagnostic]) -> None:
     try:
         Template(node.value)
     except TemplateError as error:
-        found.append(Diagnostic(node.value_span, f"template error: {error}", error.hint))
+        start, end = node.value_span.start, node.value_span.end
+        for _ in range(1, error.line or 1):
+            start = text.find("\n", start, end) + 1 or start
+        stop = text.find("\n", start, end)
+        span = Span(start, end if stop < 0 else stop)
+        found.append(Diagnostic(span, f"template error: {error}", error.hint))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..store.digest import Digest
-from ..store.errors import IntegrityError, MismatchError, RemoteError
+from ..store.errors import IntegrityError, InvalidManifestError, MismatchError, RemoteError
 from ..store.local import Store
 from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
@@ -52,7 +52,11 @@ def _manifest(name: Name, registry: Registry) -> Manifest:
         raise
     if name.digest and (got := Digest.of(raw)) != name.digest:
         raise MismatchError(f"manifest of {name}", expected=str(name.digest), got=str(got))
-    return Manifest.parse(raw, str(name))
+    model = Manifest.parse(raw, str(name))
+    for blob in model.blobs:
+        if blob.digest.algorithm != "sha256":
+            raise InvalidManifestError(str(name), f"{blob.digest}: Ollama's store holds blobs by sha256 only")
+    return model
 
 
 def _fetch(blob: Descriptor, registry: Registry, store: Store, report: Report) -> None:

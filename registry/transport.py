@@ -22,6 +22,7 @@ from ..store.name import Name
 _TIMEOUT = (10.0, 60.0)
 _CHUNK = 1 << 20
 _MAX_ERROR = 64 << 10
+_MAX_REDIRECTS = 5
 
 
 class RegistryError(RemoteError):
@@ -37,10 +38,11 @@ class Registry:
 
     def __init__(self, name: Name, *, insecure: bool = False) -> None:
         self._name = name
-        plain = name.scheme == "http" or (name.scheme is None and (insecure or _is_loopback(name.host)))
+        plain = name.scheme == "http" or (name.scheme is None and (insecure or is_loopback(name.host)))
         self._base = f"{'http' if plain else 'https'}://{name.host}/v2/{name.repository}/"
-        self._session = requests.Session()
-        self._session.max_redirects = 5
+        self._session = _Session()
+        # A proxy cannot reach this machine's own registry.
+        self._session.trust_env = not is_loopback(name.host)
         self._session.headers.update({"User-Agent": "corral", "Accept-Encoding": "identity"})
 
     def __enter__(self) -> Registry:
@@ -51,7 +53,7 @@ class Registry:
 
     def manifest(self, reference: str) -> bytes:
         """The manifest's bytes, as they come. Raises RegistryError, with status 404 when there is none."""
-        reply = self._send("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE}, stream=True)
+        reply = self._send("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
         raw = b"".join(self._chunks(reply, MAX_MANIFEST_BYTES + 1))
         if len(raw) > MAX_MANIFEST_BYTES:
             raise RegistryError(f"{self._name}: manifest of more than {MAX_MANIFEST_BYTES} bytes")
@@ -59,45 +61,72 @@ class Registry:
 
     def put_manifest(self, reference: str, raw: bytes, digest: Digest) -> None:
         """Store a manifest under a tag. Raises RegistryError, also when the registry keeps something else."""
-        reply = self._send("PUT", f"manifests/{reference}", data=raw, headers={"Content-Type": MANIFEST_TYPE})
+        reply = self._ask("PUT", f"manifests/{reference}", data=raw, headers={"Content-Type": MANIFEST_TYPE})
         stored = reply.headers.get("Docker-Content-Digest", str(digest))
         if stored != str(digest):
             raise RegistryError(f"{self._name}: sent manifest {digest}, the registry stored {shown(stored)}")
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether the repository has the blob."""
-        return self._send("HEAD", f"blobs/{digest}", also_ok=(404,)).status_code != 404
+        return self._ask("HEAD", f"blobs/{digest}", also_ok=(404,)).status_code != 404
 
     def blob(self, digest: Digest, size: int) -> Iterator[bytes]:
         """The blob's bytes in pieces, one more than `size` at most; the caller compares size and digest."""
-        return self._chunks(self._send("GET", f"blobs/{digest}", stream=True), size + 1)
+        return self._chunks(self._send("GET", f"blobs/{digest}"), size + 1)
 
     def upload(self, digest: Digest, size: int, chunks: Iterable[bytes]) -> None:
         """Store a blob, in one request once the registry has said where to. Raises RegistryError."""
-        begun = self._send("POST", "blobs/uploads/", headers={"Content-Length": "0"})
+        begun = self._ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
         location = begun.headers.get("Location")
         if not location:
             raise RegistryError(f"{self._name}: the registry gave no upload location")
-        url = urljoin(begun.url, location)
+        url = self._joined(begun.url, location)
         if urlsplit(url).netloc != urlsplit(self._base).netloc:
             raise RegistryError(f"{self._name}: the upload location is on another host, {shown(urlsplit(url).netloc)}")
         separator = "&" if urlsplit(url).query else "?"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self._send("PUT", f"{url}{separator}digest={digest}", data=_Sized(chunks, size), headers=headers)
+        self._ask("PUT", f"{url}{separator}digest={digest}", data=_Sized(chunks, size), headers=headers)
+
+    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+        """The reply to a request whose body is not wanted."""
+        reply = self._send(method, path, **options)
+        self._drain(reply)
+        return reply
 
     def _send(self, method: str, path: str, *, also_ok: tuple[int, ...] = (), **options: Any) -> requests.Response:
-        url = urljoin(self._base, path)
+        """The reply with its body unread, after redirects."""
+        url = self._joined(self._base, path)
+        reply = self._request(method, url, **options)
+        for _ in range(_MAX_REDIRECTS):
+            if method not in ("GET", "HEAD") or not reply.is_redirect:
+                break
+            self._drain(reply)
+            url = self._joined(url, reply.headers["Location"])
+            reply = self._request(method, url, **options)
+        if not 200 <= reply.status_code < 300 and reply.status_code not in also_ok:
+            raise self._refusal(method, path, reply)
+        return reply
+
+    def _request(self, method: str, url: str, **options: Any) -> requests.Response:
         try:
-            reply = self._session.request(method, url, timeout=_TIMEOUT, **options)
+            return self._session.request(method, url, timeout=_TIMEOUT, stream=True, **options)
         except requests.exceptions.SSLError as cause:
             hint = "for a registry without TLS, write http:// before the name or use --insecure"
             raise RegistryError(f"{self._name.host}: TLS failed: {_reason(cause)}", hint=hint) from cause
         except requests.RequestException as cause:
             hint = "is the registry's address right, and is it up?"
             raise RegistryError(f"{self._name.host}: cannot {method}: {_reason(cause)}", hint=hint) from cause
-        if not reply.ok and reply.status_code not in also_ok:
-            raise self._refusal(method, path, reply)
-        return reply
+
+    def _joined(self, base: str, location: str) -> str:
+        try:
+            return urljoin(base, location)
+        except ValueError as cause:
+            raise RegistryError(f"{self._name}: the location {shown(location)} is no address: {cause}") from None
+
+    def _drain(self, reply: requests.Response) -> None:
+        """Take a body that is not wanted off the connection, so that it can serve again; a long one ends it."""
+        for _ in self._chunks(reply, _MAX_ERROR):
+            pass
 
     def _refusal(self, method: str, path: str, reply: requests.Response) -> RegistryError:
         what = path.partition("?")[0].replace(self._base, "")
@@ -126,6 +155,14 @@ class Registry:
             raise RegistryError(f"{self._name.host}: the transfer broke: {_reason(cause)}") from cause
 
 
+class _Session(requests.Session):
+    """Leaves redirects to its caller: requests itself would read the whole body of each, however long."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """There is none to follow."""
+        return None
+
+
 class _Sized:
     """An iterable body with a known length, which requests then sends without chunked encoding."""
 
@@ -140,8 +177,9 @@ class _Sized:
         return iter(self._chunks)
 
 
-def _is_loopback(host: str) -> bool:
-    bare = host.rpartition(":")[0] or host
+def is_loopback(host: str) -> bool:
+    """Whether `host`, which may have a port, is this machine under a name of its own."""
+    bare = (host if host.endswith("]") else host.rpartition(":")[0] or host).strip("[]")
     try:
         return ipaddress.ip_address(bare).is_loopback
     except ValueError:
@@ -150,6 +188,9 @@ def _is_loopback(host: str) -> bool:
 
 def _reason(cause: BaseException) -> str:
     """The innermost cause, which is what a person can act on."""
-    while cause.__context__ is not None:
-        cause = cause.__context__
+    # Not by __context__, which leads on to whatever else was being handled when the request was made.
+    while inner := [
+        held for held in (cause.__cause__, *cause.args, getattr(cause, "reason", None)) if isinstance(held, Exception)
+    ]:
+        cause = inner[0]
     return str(cause) or type(cause).__name__

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from ..modelfile import describe
 from ..modelfile.printer import print_lines
 from ..store import gojson
 from ..store.errors import CorralError
-from ..store.gguf import Array
+from ..store.gguf import Array, Scalar
 from ..store.local import Store
 from ..store.name import Name
 from .served import ServedModel, served
@@ -94,10 +95,18 @@ def _model_info(model: ServedModel, *, verbose: bool) -> dict[str, Any]:
     for key, value in model.header.metadata.items():
         if key in ("general.name", "tokenizer.chat_template"):
             continue
-        info[key] = (list(value.items) if verbose else None) if isinstance(value, Array) else value
+        if isinstance(value, Array):
+            info[key] = [_finite(item) for item in value.items] if verbose else None
+        else:
+            info[key] = _finite(value)
     # The trained context first: some clients take the first key that contains "context_length".
     first = f"{model.header.architecture}.context_length"
     return dict(sorted(info.items(), key=lambda item: ("context_length" in item[0] and item[0] != first, item[0])))
+
+
+def _finite(value: Scalar) -> Scalar | None:
+    """JSON has no word for a file's NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def model_details(model: ServedModel) -> dict[str, Any]:

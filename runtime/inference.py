@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -12,7 +13,7 @@ from typing import TypeAlias
 
 from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_options
 from ..modelfile.template.collate import ChatMessage
-from ..store.errors import InputError, InvalidNameError
+from ..store.errors import InputError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.name import Name
 from .dialogue.prompt import Templates, chat_messages, generate_messages, render_prompt
@@ -23,6 +24,14 @@ from .served import ServedModel, served
 log = logging.getLogger(__name__)
 
 DEFAULT_CONTEXT = 4096
+MAX_PROMPT = 8 << 20
+"""Characters of a prompt, and of all stop texts: splitting them into tokens holds up the model's other requests."""
+MAX_BATCH = 2048
+"""Tokens evaluated at once: the engine allocates logits for each, and more make nothing faster."""
+MAX_STOPS = 256
+"""Stop texts of a request: each is looked for after every token."""
+_MAX_CELLS = (1 << 31) - 1
+"""Tokens a KV cache may hold; the engine counts them in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,7 @@ class Inference:
         Raises a CorralError before the first event when the request cannot be served, later when the worker dies.
         """
         started = time.perf_counter()
-        model = await asyncio.to_thread(self.model, request.model)
+        model = await self._asked(request)
         is_chat = isinstance(request.task, Chat)
         if "completion" not in model.capabilities:
             raise UnsupportedError(f'"{request.model}" does not support {"chat" if is_chat else "generate"}')
@@ -124,10 +133,12 @@ class Inference:
             loaded = time.perf_counter()
             # In a thread: the template is the model's, and may be slow.
             prompt = await asyncio.to_thread(_prompt, model, request.task, runner)
+            if len(prompt) > MAX_PROMPT:
+                raise InputError(f"the prompt has {len(prompt)} characters, at most {MAX_PROMPT} are taken")
             stream = runner.worker.generate(
                 prompt,
-                sampling=_sampling(options),
-                stop=_strings(options.get("stop")),
+                sampling=_sampling(options, load.num_ctx),
+                stop=_stops(options),
                 num_predict=_int(options, "num_predict"),
                 num_ctx=load.num_ctx,
                 num_keep=_int(options, "num_keep"),
@@ -152,7 +163,7 @@ class Inference:
     async def load(self, request: InferenceRequest) -> Done:
         """Only load the model, or unload it when keep_alive is 0."""
         started = time.perf_counter()
-        model = await asyncio.to_thread(self.model, request.model)
+        model = await self._asked(request)
         keep_alive = self._keep_alive(request)
         if keep_alive == 0:
             self.pool.unload(model.weights)
@@ -161,6 +172,12 @@ class Inference:
         async with self.pool.lease(_key(model), options, keep_alive):
             seconds = time.perf_counter() - started
         return Done(reason="load", total=seconds, load=seconds)
+
+    async def _asked(self, request: InferenceRequest) -> ServedModel:
+        try:
+            return await asyncio.to_thread(self.model, request.model)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(request.model) from None  # Ollama names it as it was typed here, in full elsewhere
 
     def _keep_alive(self, request: InferenceRequest) -> float:
         return self._defaults.keep_alive if request.keep_alive is None else request.keep_alive
@@ -176,12 +193,12 @@ class Inference:
     def _load_options(self, model: ServedModel, options: Mapping[str, Value]) -> LoadOptions:
         trained = model.header.context_length or 1 << 20
         wanted = _int(options, "num_ctx") or self._defaults.num_ctx or DEFAULT_CONTEXT
-        threads = _int(options, "num_thread")
+        threads = min(_int(options, "num_thread"), os.cpu_count() or 1)
         use_mmap = options.get("use_mmap")
         return LoadOptions(
-            num_ctx=max(4, min(wanted, trained)),
+            num_ctx=max(4, min(wanted, trained, _MAX_CELLS // self._defaults.slots)),
             slots=self._defaults.slots,
-            num_batch=max(1, _int(options, "num_batch") or 512),
+            num_batch=max(1, min(_int(options, "num_batch") or 512, MAX_BATCH)),
             num_gpu=_int(options, "num_gpu"),
             main_gpu=_int(options, "main_gpu"),
             use_mmap=use_mmap is not False,
@@ -207,14 +224,25 @@ def _prompt(model: ServedModel, task: Chat | Completion, runner: Runner) -> str:
     return render_prompt(templates, messages, is_chat=False)
 
 
-def _sampling(options: Mapping[str, Value]) -> Sampling:
-    return Sampling(**{name: value for name, value in options.items() if name in Sampling.__struct_fields__})  # pyright: ignore[reportArgumentType] - typed by the table
+def _sampling(options: Mapping[str, Value], num_ctx: int) -> Sampling:
+    given = {name: value for name, value in options.items() if name in Sampling.__struct_fields__}
+    whole = {name: _int(options, name) for name in given if PARAMETERS[name].kind == "int"}
+    if whole.get("repeat_last_n", 0) > num_ctx:  # the engine allocates as many
+        whole["repeat_last_n"] = num_ctx
+    return Sampling(**(given | whole))  # pyright: ignore[reportArgumentType] - typed by the table
 
 
-def _strings(value: Value | None) -> list[str]:
-    return value if isinstance(value, list) else []
+def _stops(options: Mapping[str, Value]) -> list[str]:
+    value = options.get("stop")
+    stops = list(dict.fromkeys(value)) if isinstance(value, list) else []
+    if len(stops) > MAX_STOPS:
+        raise InputError(f"{len(stops)} stop texts, at most {MAX_STOPS} are taken")
+    if (size := sum(map(len, stops))) > MAX_PROMPT:
+        raise InputError(f"the stop texts have {size} characters, at most {MAX_PROMPT} are taken")
+    return stops
 
 
 def _int(options: Mapping[str, Value], name: str) -> int:
+    """The value, cut to what frames and the engine can carry."""
     value = options.get(name, PARAMETERS[name].default)
-    return value if isinstance(value, int) else 0
+    return max(-(1 << 63), min(value, (1 << 63) - 1)) if isinstance(value, int) else 0

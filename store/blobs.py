@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .digest import Digest
-from .errors import BlobNotFoundError, FileError, InputError, InvalidDigestError, MismatchError, system_errors
+from .errors import BlobNotFoundError, InvalidDigestError, MismatchError, system_errors
+from .files import open_regular, sync_folder
 from .manifest import Descriptor
 
 CHUNK = 1 << 20
@@ -45,10 +45,12 @@ class BlobStore:
 
     def size(self, digest: Digest) -> int | None:
         """The blob's size in bytes, or None when it is not here."""
-        try:
-            return self.path(digest).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        path = self.path(digest)
+        with system_errors(path, "read"):
+            try:
+                return path.stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def has(self, blob: Descriptor) -> bool:
         """Whether the blob is here with the size its descriptor gives."""
@@ -57,13 +59,11 @@ class BlobStore:
     def open(self, digest: Digest) -> BinaryIO:
         """The blob for reading. Raises BlobNotFoundError."""
         path = self.path(digest)
-        try:
-            return path.open("rb")
-        except FileNotFoundError:
-            raise BlobNotFoundError(str(digest)) from None
-        except OSError as cause:
-            with system_errors(path, "read"):
-                raise cause from None
+        with system_errors(path, "read"):
+            try:
+                return path.open("rb")
+            except (FileNotFoundError, NotADirectoryError):
+                raise BlobNotFoundError(str(digest)) from None
 
     def read(self, blob: Descriptor, limit: int) -> bytes:
         """A small blob whole, verified. Raises MismatchError when it is larger than `limit` bytes or not its digest's."""
@@ -76,11 +76,15 @@ class BlobStore:
         return data
 
     def put(self, data: bytes, media_type: str) -> Written:
-        """Store `data`; nothing is written when it is here already."""
+        """Store `data`; nothing is written when it is here already. A damaged copy is replaced."""
         blob = Descriptor(media_type, Digest.of(data), len(data))
         if self.has(blob):
-            self.touch(blob.digest)
-            return Written(blob, is_new=False)
+            with self.open(blob.digest) as file:
+                is_intact = file.read() == data
+            if is_intact:
+                self.touch(blob.digest)
+                return Written(blob, is_new=False)
+            self.delete(blob.digest)
         with self.ingest() as ingest:
             ingest.write(data)
             return ingest.commit(media_type, expected=blob.digest)
@@ -93,18 +97,15 @@ class BlobStore:
         """
         if source.parent.resolve() == self.folder.resolve():
             return self._adopt_own(source, media_type)
-        with system_errors(source, "read", FileError), source.open("rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise InputError(f"{source}: not a regular file")
-            with self.ingest() as ingest:
-                while chunk := file.read(CHUNK):
-                    ingest.write(chunk)
-                    if on_bytes:
-                        on_bytes(ingest.size)
-                return ingest.commit(media_type)
+        with open_regular(source) as file, self.ingest() as ingest:
+            while chunk := file.read(CHUNK):
+                ingest.write(chunk)
+                if on_bytes:
+                    on_bytes(ingest.size)
+            return ingest.commit(media_type)
 
     def _adopt_own(self, source: Path, media_type: str) -> Written:
-        with system_errors(source, "read", FileError), source.open("rb") as file:
+        with open_regular(source) as file:
             digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
             size = file.tell()
         if digest.filename != source.name:
@@ -211,12 +212,3 @@ class Ingest:
             self._path.rename(self._blobs.path(digest))
             sync_folder(self._blobs.folder)
         return Written(blob, is_new=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries (a rename into it) survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

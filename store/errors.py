@@ -14,10 +14,10 @@ from typing import ClassVar
 
 
 class CorralError(Exception):
-    """The base of all of Corral's errors."""
+    """The base of all of Corral's errors. The message is made one line, whatever outside text went into it."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.hint = hint
 
 
@@ -152,4 +152,9 @@ def system_errors(path: str | os.PathLike[str], action: str, kind: type[FileErro
 def shown(text: str, limit: int = 80) -> str:
     """`text` in quotes, safe to print on a terminal: control characters escaped, cut to `limit` characters."""
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    return '"' + "".join(c if c.isprintable() else repr(c)[1:-1] for c in cut) + '"'
+    return f'"{one_line(cut)}"'
+
+
+def one_line(text: str) -> str:
+    """`text` with line ends and all other unprintable characters escaped."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -6,8 +6,10 @@ be in the middle of a download or a creation. With one unreadable manifest nothi
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def collect(
     models, broken = tags.models()
     if broken:
         raise InvalidManifestError(
-            str(broken[0]).partition(":")[0],
+            broken[0].identity,
             "nothing was collected, because it may name any blob",
             hint="delete that model (corral rm) or create it again, then repeat",
         )
@@ -49,33 +51,50 @@ def collect(
     result = Collected()
     for digest in set(blobs if only is None else only) - used:
         path = blobs.path(digest)
-        if path.exists() and (blobs.is_ours(digest) or path.stat().st_mtime < oldest):
-            result.bytes += path.stat().st_size
-            blobs.delete(digest)
-            result.blobs.append(digest)
+        with _looked_at(path):
+            status = path.lstat()
+            if blobs.is_ours(digest) or status.st_mtime < oldest:
+                blobs.delete(digest)
+                result.bytes += status.st_size
+                result.blobs.append(digest)
     if only is None:
-        for path in _debris(blobs, oldest):
-            with system_errors(path, "delete"):
-                result.bytes += path.stat().st_size
-                path.unlink()
-                result.debris += 1
-        for marker in _files(blobs.wrote_folder):
-            if not blobs.folder.joinpath(marker.name).exists():
-                marker.unlink()
+        _collect_debris(blobs, oldest, result)
     result.blobs.sort()
     return result
 
 
-def _debris(blobs: BlobStore, oldest: float) -> Iterable[Path]:
+def _collect_debris(blobs: BlobStore, oldest: float, result: Collected) -> None:
     # Under the lock nobody of ours is writing, so all of ingest/ was left by a process that died.
-    yield from _files(blobs.ingest_folder)
-    for path in _files(blobs.folder):
-        try:
-            Digest.from_filename(path.name)
-        except InvalidDigestError:
-            if path.name.startswith("sha256-") and path.stat().st_mtime < oldest:
-                yield path
+    temporary = [(path, math.inf) for path in _files(blobs.ingest_folder)]
+    partial = [(path, oldest) for path in _files(blobs.folder) if _is_partial(path)]
+    for path, newest in temporary + partial:
+        with _looked_at(path):
+            status = path.lstat()
+            if status.st_mtime < newest:
+                path.unlink()
+                result.bytes += status.st_size
+                result.debris += 1
+    for marker in _files(blobs.wrote_folder):
+        with _looked_at(marker):
+            if not blobs.folder.joinpath(marker.name).exists():
+                marker.unlink()
+
+
+def _is_partial(path: Path) -> bool:
+    try:
+        Digest.from_filename(path.name)
+    except InvalidDigestError:
+        return path.name.startswith("sha256-")
+    return False
+
+
+@contextlib.contextmanager
+def _looked_at(path: Path) -> Generator[None]:
+    """A file that may vanish meanwhile, because Ollama prunes the same folder."""
+    with system_errors(path, "delete"), contextlib.suppress(FileNotFoundError):
+        yield
 
 
 def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+    with system_errors(folder, "list"):
+        return [path for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []

@@ -8,19 +8,25 @@ versions 2 and 3, little-endian.
 from __future__ import annotations
 
 import math
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from .errors import FileError, InvalidGGUFError, system_errors
+from .errors import InvalidGGUFError
+from .files import open_regular
 
 Scalar: TypeAlias = "int | float | bool | str"
 
 MAX_STRING = 16 << 20
 MAX_ARRAY = 64 << 20
 MAX_PAIRS = 1 << 16
-MAX_TENSORS = 1 << 20
+MAX_TENSORS = 1 << 16
+MAX_TEXT = 64 << 20
+"""Bytes of text that are kept in all."""
+MAX_STRINGS = 4 << 20
+"""Strings in all arrays together, kept or walked over."""
 _KEPT_ITEMS = 64
 """Longer arrays (vocabularies) are walked over; only their first items are kept."""
 
@@ -124,16 +130,16 @@ class GGUF:
 def read(path: Path, identity: str | None = None) -> GGUF:
     """Read and check the header of a GGUF file; errors call it `identity` (default: its path).
 
-    Raises InvalidGGUFError for what is not a GGUF, is cut short or would abort the engine, FileError when unreadable.
+    Raises InvalidGGUFError for what is not a GGUF, is cut short or would abort the engine, FileError when unreadable,
+    InputError for what is no regular file.
     """
-    identity = identity or str(path)
-    with system_errors(path, "read", FileError), path.open("rb", buffering=1 << 20) as file:
-        return _Reader(file, path.stat().st_size, identity).header()
+    with open_regular(path) as file:
+        return _Reader(file, os.fstat(file.fileno()).st_size, identity or str(path)).header()
 
 
 def is_gguf(path: Path) -> bool:
     """Whether the file starts as a GGUF does."""
-    with system_errors(path, "read", FileError), path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(4) == b"GGUF"
 
 
@@ -143,6 +149,8 @@ class _Reader:
         self._left = size
         self._size = size
         self._identity = identity
+        self._text_left = MAX_TEXT
+        self._strings_left = MAX_STRINGS
 
     def header(self) -> GGUF:
         if self._size < 4 or self._file.read(4) != b"GGUF":
@@ -223,10 +231,11 @@ class _Reader:
         item_type = self._unpack("I")
         claimed = self._unpack("Q")
         if item_type == _STRING:
-            count = self._bounded(f"length of {key!r}", claimed, MAX_ARRAY, least_bytes=8)
+            count = self._bounded(f"length of {key!r}", claimed, self._strings_left, least_bytes=8)
+            self._strings_left -= count
             kept = tuple(self._string(key) for _ in range(min(count, _KEPT_ITEMS)))
             for _ in range(count - len(kept)):
-                self._skip_string(key)
+                self._string_bytes(key)
             return Array(count, kept)
         if item_type not in _SCALARS:
             raise self._wrong(f"array {key!r} has unknown item type {item_type}")
@@ -239,16 +248,15 @@ class _Reader:
         return Array(count, tuple(item[0] for item in layout.iter_unpack(data)))
 
     def _string(self, what: str) -> str:
-        length = self._unpack("Q")
-        if length > MAX_STRING:
-            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {MAX_STRING} are read")
-        return self._take(length).decode("utf-8", "replace")
+        data = self._string_bytes(what, self._text_left)
+        self._text_left -= len(data)
+        return data.decode("utf-8", "replace")
 
-    def _skip_string(self, what: str) -> None:
+    def _string_bytes(self, what: str, most: int = MAX_STRING) -> bytes:
         length = int.from_bytes(self._take(8), "little")
-        if length > MAX_STRING:
-            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {MAX_STRING} are read")
-        self._take(length)
+        if length > (most := min(most, MAX_STRING)):
+            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {most} are read")
+        return self._take(length)
 
     def _bounded(self, what: str, claimed: int, most: int, *, least_bytes: int) -> int:
         if claimed > most or claimed * least_bytes > self._left:
@@ -263,7 +271,10 @@ class _Reader:
         if count > self._left:
             raise self._wrong(f"truncated: {count} bytes wanted at byte {self._size - self._left} of {self._size}")
         self._left -= count
-        return self._file.read(count)
+        data = self._file.read(count)
+        if len(data) < count:
+            raise self._wrong("it became shorter while it was read")
+        return data
 
     def _wrong(self, why: str) -> InvalidGGUFError:
         return InvalidGGUFError(self._identity, why)

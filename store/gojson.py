@@ -14,19 +14,24 @@ from typing import TypeAlias
 
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
-_ESCAPED = re.compile('[\\x00-\\x1f"\\\\<>&\u2028\u2029]')
+_ESCAPED = re.compile('[\\x00-\\x1f"\\\\<>&\u2028\u2029\ud800-\udfff]')
 _SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _EXACT_FLOAT = 2**53
 
 
 def encode(value: Json, *, sort_keys: bool = False) -> bytes:
     """`value` as one line of Go's JSON, newline included. Raises ValueError for NaN and infinities."""
-    return (_value(value, sort_keys=sort_keys) + "\n").encode("utf-8", "replace")
+    return (_value(value, sort_keys=sort_keys) + "\n").encode()
 
 
 def quote(text: str) -> str:
-    """`text` as a Go JSON string, with its quotes."""
-    return '"' + _ESCAPED.sub(lambda found: _SHORT.get(found[0]) or f"\\u{ord(found[0]):04x}", text) + '"'
+    """`text` as a Go JSON string, with its quotes. Half a surrogate pair has no UTF-8 and becomes `\\ufffd`."""
+    return '"' + _ESCAPED.sub(_escape, text) + '"'
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _SHORT.get(found[0]) or f"\\u{0xFFFD if 0xD800 <= code <= 0xDFFF else code:04x}"
 
 
 def number(value: float) -> str:
@@ -36,7 +41,10 @@ def number(value: float) -> str:
     """
     if isinstance(value, int) and abs(value) <= _EXACT_FLOAT:
         return str(value)
-    real = float(value)
+    try:
+        real = float(value)
+    except OverflowError:
+        real = math.inf
     if not math.isfinite(real):
         raise ValueError(f"{real} has no JSON form")
     if real == 0:

@@ -19,6 +19,7 @@ from .errors import (
     StoreBusyError,
     system_errors,
 )
+from .files import write_whole
 from .manifest import Manifest
 from .name import Name
 from .tags import TaggedModel, Tags
@@ -48,7 +49,7 @@ class Store:
             return self.tags.read(name)
         for candidate in (name, name.pinned_tag(), *self.tags.names()):
             if candidate.folded()[:3] == name.folded()[:3]:
-                with contextlib.suppress(ModelNotFoundError):
+                with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
                     found = self.tags.read(candidate)
                     if found.manifest.digest == name.digest:
                         return found
@@ -143,16 +144,14 @@ class Store:
         self.blobs.prepare()
         if not self._format_file.exists():
             with system_errors(self._format_file, "write to the store"):
-                self._format_file.write_text(f"{FORMAT}\n")
+                write_whole(self._format_file, f"{FORMAT}\n".encode(), self.blobs.ingest_folder)
 
     def _check_format(self) -> None:
-        try:
-            text = self._format_file.read_text().strip()
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as cause:
-            with system_errors(self._format_file, "read"):
-                raise cause from None
+        with system_errors(self._format_file, "read"):
+            try:
+                text = self._format_file.read_text(errors="replace").strip()
+            except (FileNotFoundError, NotADirectoryError):
+                return
         if text != str(FORMAT):
             raise MachineError(
                 f"{self.root}: store format {text[:20]!r}, this corral knows {FORMAT}",

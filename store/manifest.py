@@ -81,12 +81,13 @@ class Manifest:
             raise InvalidManifestError(identity, str(cause)) from None
         if document.schema_version != 2:
             raise InvalidManifestError(identity, f"schemaVersion is {document.schema_version}, expected 2")
-        if len(document.layers) > _MAX_LAYERS:
-            raise InvalidManifestError(identity, f"{len(document.layers)} layers, at most {_MAX_LAYERS} are read")
+        layers = document.layers or []
+        if len(layers) > _MAX_LAYERS:
+            raise InvalidManifestError(identity, f"{len(layers)} layers, at most {_MAX_LAYERS} are read")
         return cls(
             raw,
             _descriptor(document.config, identity, "config"),
-            tuple(_descriptor(layer, identity, f"layer {i}") for i, layer in enumerate(document.layers)),
+            tuple(_descriptor(layer, identity, f"layer {i}") for i, layer in enumerate(layers)),
         )
 
     @property
@@ -117,7 +118,8 @@ class _WireDescriptor(msgspec.Struct):
 
 class _WireManifest(msgspec.Struct):
     config: _WireDescriptor
-    layers: list[_WireDescriptor]
+    layers: list[_WireDescriptor] | None
+    """Ollama writes null for a model that runs elsewhere."""
     schema_version: int = msgspec.field(name="schemaVersion")
 
 
@@ -130,7 +132,9 @@ def _descriptor(wire: _WireDescriptor, identity: str, where: str) -> Descriptor:
     except InvalidDigestError:
         raise InvalidManifestError(identity, f"{where}: {shown(wire.digest)} is not a digest") from None
     if not 0 <= wire.size <= MAX_BLOB_BYTES:
-        raise InvalidManifestError(identity, f"{where}: size is {wire.size}, expected 0 to {MAX_BLOB_BYTES}")
+        raise InvalidManifestError(
+            identity, f"{where}: size is {shown(str(wire.size), 20)}, expected 0 to {MAX_BLOB_BYTES}"
+        )
     return Descriptor(wire.media_type, digest, wire.size)
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .blobs import sync_folder
-from .errors import IntegrityError, InvalidManifestError, InvalidNameError, ModelNotFoundError, system_errors
+from .errors import InvalidManifestError, InvalidNameError, ModelNotFoundError, system_errors
+from .files import sync_folder, write_whole
 from .manifest import MAX_MANIFEST_BYTES, Manifest
 from .name import Name
 
@@ -37,8 +36,9 @@ class Tags:
 
     def spelled(self, name: Name) -> Name:
         """`name` in the spelling it is stored under: as Ollama, two names that differ only by case are one."""
-        if self._path(name).is_file():
-            return name
+        with system_errors(self._path(name), "read"):
+            if self._path(name).is_file():
+                return name
         found = [self.folder]
         for part in name.parts:
             found = [child for folder in found for child in _children(folder) if child.name.lower() == part.lower()]
@@ -50,15 +50,13 @@ class Tags:
     def read(self, name: Name) -> TaggedModel:
         """The tag's manifest, as it was written. Raises ModelNotFoundError, InvalidManifestError."""
         path = self._path(self.spelled(name))
-        try:
-            with path.open("rb") as file:
-                raw = file.read(MAX_MANIFEST_BYTES + 1)
-                modified = os.fstat(file.fileno()).st_mtime
-        except (FileNotFoundError, NotADirectoryError):
-            raise ModelNotFoundError(str(name)) from None
-        except OSError as cause:
-            with system_errors(path, "read"):
-                raise cause from None
+        with system_errors(path, "read"):
+            try:
+                with path.open("rb") as file:
+                    raw = file.read(MAX_MANIFEST_BYTES + 1)
+                    modified = os.fstat(file.fileno()).st_mtime
+            except (FileNotFoundError, NotADirectoryError):
+                raise ModelNotFoundError(str(name)) from None
         return TaggedModel(self._name(path), Manifest.parse(raw, str(name)), modified)
 
     def write(self, name: Name, manifest: Manifest) -> None:
@@ -67,18 +65,10 @@ class Tags:
         The caller has seen to it that all blobs are there (LocalStore.tag does).
         """
         path = self._path(name)
-        temporary = self._ingest / secrets.token_hex(12)
         with system_errors(path, "write the manifest"):
-            try:
-                with temporary.open("xb") as file:
-                    file.write(manifest.raw)
-                    file.flush()
-                    os.fsync(file.fileno())
-                self._rename(temporary, path)
-                for folder in path.relative_to(self.folder).parents:
-                    sync_folder(self.folder / folder)
-            finally:
-                temporary.unlink(missing_ok=True)
+            write_whole(path, manifest.raw, self._ingest)
+            for folder in list(path.parents)[:5]:  # up to the root of the store, all of which may be new
+                sync_folder(folder)
 
     def delete(self, name: Name) -> None:
         """Remove the tag and the folders it leaves empty. Raises ModelNotFoundError."""
@@ -103,10 +93,10 @@ class Tags:
                 if path.is_file():
                     yield self._name(path)
 
-    def models(self) -> tuple[list[TaggedModel], list[IntegrityError]]:
+    def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
         """All models, newest first, and for each unreadable manifest what is wrong with it."""
         models: list[TaggedModel] = []
-        broken: list[IntegrityError] = []
+        broken: list[InvalidManifestError] = []
         for name in self.names():
             try:
                 models.append(self.read(name))
@@ -124,23 +114,10 @@ class Tags:
         host, namespace, model, tag = path.parts[-4:]
         return Name(host, namespace, model, tag)
 
-    def _rename(self, temporary: Path, path: Path) -> None:
-        for attempt in range(5):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                temporary.rename(path)
-            except FileNotFoundError:  # a concurrent delete removed the folder it had just emptied
-                if attempt == 4:
-                    raise
-            else:
-                return
-
 
 def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as cause:
-        with system_errors(folder, "list"):
-            raise cause from None
+    with system_errors(folder, "list"):
+        try:
+            return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+        except (FileNotFoundError, NotADirectoryError):
+            return []

@@ -6,10 +6,12 @@ every other variable that Corral reads is removed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,23 @@ def smollm2() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A well-formed GGUF of a few hundred bytes, for all that is done with a model but running it."""
+
+    def string(text: str) -> bytes:
+        return struct.pack("<Q", len(text)) + text.encode()
+
+    pairs = [string("general.architecture") + struct.pack("<I", 8) + string("llama")]
+    for key, value in (("general.file_type", 0), ("llama.block_count", 1), ("llama.context_length", 256)):
+        pairs.append(string(key) + struct.pack("<II", 4, value))
+    tensor = string("token_embd.weight") + struct.pack("<IQIQ", 1, 8, 0, 0)
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, len(pairs)) + b"".join(pairs) + tensor
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    path.write_bytes(header + bytes(-len(header) % 32) + bytes(range(32)))
+    return path
+
+
 def free_port() -> int:
     """A port nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -85,6 +104,21 @@ class Cli:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def error(self, code: int, *arguments: str, stdin: str | None = None, **variables: str) -> str:
+        """One command that must fail with this exit code, say one error and print nothing else; its standard error."""
+        done = self.run(*arguments, stdin=stdin, **variables)
+        assert done.returncode == code, f"{done.returncode}: {done.stderr}"
+        assert done.stdout == ""
+        said = [line for line in done.stderr.splitlines() if line.startswith("Error: ") or ": error: " in line]
+        assert len(said) == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def files(self) -> dict[str, str]:
+        """Every file of the store, and the hash of what is in it."""
+        paths = [path for path in self.models.rglob("*") if path.is_file()]
+        return {str(path.relative_to(self.models)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
     @property
     def environment(self) -> dict[str, str]:
         """The tests' environment, with this store and a server address where nobody listens."""
@@ -112,7 +146,9 @@ def serving(cli: Cli, **variables: str) -> Generator[str]:
     assert process.stderr is not None
     try:
         line = process.stderr.readline()
-        assert line.startswith(f"Listening on 127.0.0.1:{port} (version "), line + process.stderr.read()
+        if not line.startswith(f"Listening on 127.0.0.1:{port} (version "):
+            process.terminate()
+            pytest.fail(line + process.stderr.read())
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)

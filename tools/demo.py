@@ -49,8 +49,12 @@ def running(
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -112,10 +116,15 @@ def ask(url: str, question: str) -> None:
 
 def main() -> None:
     """Everything, in order."""
+    # An end from outside runs the same clean-up as Ctrl-C and a failure do.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     with tempfile.TemporaryDirectory(prefix="corral-demo-") as name:
         folder = Path(name)
         port = free_port()
-        env = {**os.environ, "OLLAMA_MODELS": str(folder / "models"), "OLLAMA_HOST": f"127.0.0.1:{port}"}
+        # What the user has set for a store and server of their own must not reach the demo's.
+        env = {name: value for name, value in os.environ.items() if not name.startswith(("OLLAMA_", "CORRAL_"))}
+        env |= {"OLLAMA_MODELS": str(folder / "models"), "OLLAMA_HOST": f"127.0.0.1:{port}"}
         corral("create", "pirate", "-f", "examples/pirate/Modelfile", env=env)
         corral("show", "pirate", env=env)
         ship(env, folder)

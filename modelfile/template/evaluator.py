@@ -6,18 +6,20 @@ control structure drops what was declared inside it.
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from lark import Token, Tree
 
 from .errors import TemplateError
 from .functions import Function
+from .literals import constant
 from .values import Struct, Value, show, truth
 
 MAX_OUTPUT = 64 << 20
-"""Characters a template may print."""
+"""Characters a template may print, and its functions read and return."""
+MAX_STEPS = 1_000_000
+"""Turns of all ranges, and calls of templates."""
 _MAX_DEPTH = 200
 
 
@@ -29,14 +31,25 @@ class State:
         self.variables: list[tuple[str, Value]] = [("$", data)]
         self.out: list[str] = []
         self.depth = 0
-        self._size = 0
+        self._characters = 0
+        self._steps = 0
 
     def write(self, text: str) -> None:
         """Print, within bounds."""
-        self._size += len(text)
-        if self._size > MAX_OUTPUT:
-            raise TemplateError(f"prints more than {MAX_OUTPUT} characters")
+        self.spend(text)
         self.out.append(text)
+
+    def spend(self, value: Value) -> None:
+        """Count what a text costs."""
+        self._characters += len(value) if isinstance(value, str) else 0
+        if self._characters > MAX_OUTPUT:
+            raise TemplateError(f"handles more than {MAX_OUTPUT} characters")
+
+    def step(self) -> None:
+        """Count what a turn costs."""
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise TemplateError(f"takes more than {MAX_STEPS} steps")
 
 
 Node: TypeAlias = Callable[[State], None]
@@ -57,6 +70,8 @@ class Compiler:
     def __init__(self, functions: Mapping[str, Function]) -> None:
         self._functions = functions
         self.templates: dict[str, Node] = {}
+        self._scope = ["$"]
+        self._ranges = 0
 
     def nodes(self, tree: Tree[Token]) -> Node:
         """A list of nodes as one."""
@@ -84,22 +99,31 @@ class Compiler:
             case "range_":
                 return self._range(tree)
             case "define":
-                self.templates[_string(tree.children[0])] = self.nodes(_trees(tree)[0])
+                self.templates[_string(tree.children[0])] = self._separate(_trees(tree)[0])
                 return lambda _: None
             case "block":
                 pipeline, body = _trees(tree)
                 name = _string(tree.children[0])
-                self.templates.setdefault(name, self.nodes(body))
+                self.templates.setdefault(name, self._separate(body))
                 return self._call(name, self._expression(pipeline))
             case "call_template":
                 arguments = _trees(tree)
                 return self._call(
                     _string(tree.children[0]), self._expression(arguments[0]) if arguments else lambda _: None
                 )
-            case "break_":
-                return _raiser(_BreakError)
             case _:
-                return _raiser(_ContinueError)
+                word, error = ("break", _BreakError) if tree.data == "break_" else ("continue", _ContinueError)
+                if not self._ranges:
+                    raise TemplateError(f"{word} outside range", line=_line(tree))
+                return _raiser(error)
+
+    def _separate(self, tree: Tree[Token]) -> Node:
+        """The body of a named template, which sees neither the variables nor the ranges around it."""
+        around = self._scope, self._ranges
+        self._scope, self._ranges = ["$"], 0
+        body = self.nodes(tree)
+        self._scope, self._ranges = around
+        return body
 
     def _action(self, tree: Tree[Token]) -> Node:
         value = self._expression(tree)
@@ -109,8 +133,10 @@ class Compiler:
 
     def _branch(self, tree: Tree[Token], *, sets_dot: bool) -> Node:
         condition, body, *otherwise = _trees(tree)
+        known = len(self._scope)
         test, then = self._expression(condition), self.nodes(body)
         other = self._node(otherwise[0]) if otherwise else None
+        del self._scope[known:]
 
         def run(state: State) -> None:
             mark, dot = len(state.variables), state.dot
@@ -128,12 +154,16 @@ class Compiler:
 
     def _range(self, tree: Tree[Token]) -> Node:
         clause, body, *otherwise = _trees(tree)
-        names = [
-            _variable_name(token) for token in clause.children if isinstance(token, Token) and token.type == "VARIABLE"
-        ]
-        assigns = any(isinstance(token, Token) and token.type == "ASSIGN" for token in clause.children)
-        items, each = self._expression(_trees(clause)[0]), self.nodes(body)
+        tokens = [token for token in clause.children if isinstance(token, Token)]
+        assigns = any(token.type == "ASSIGN" for token in tokens)
+        known = len(self._scope)
+        items = self._expression(_trees(clause)[0])
+        names = [self._bound(token, declares=not assigns) for token in tokens if token.type == "VARIABLE"]
+        self._ranges += 1
+        each = self.nodes(body)
+        self._ranges -= 1
         other = self._node(otherwise[0]) if otherwise else None
+        del self._scope[known:]
 
         def bind(state: State, key: Value, value: Value) -> None:
             bound = [value] if len(names) == 1 else [key, value]
@@ -142,8 +172,10 @@ class Compiler:
 
         def run(state: State) -> None:
             mark, dot = len(state.variables), state.dot
-            pairs = _pairs(items(state))
-            for key, value in pairs:
+            is_empty = True
+            for key, value in _pairs(items(state)):
+                is_empty = False
+                state.step()
                 inner = len(state.variables)
                 state.dot = value
                 bind(state, key, value)
@@ -156,7 +188,7 @@ class Compiler:
                 finally:
                     del state.variables[inner:]
             state.dot = dot
-            if not pairs and other:
+            if is_empty and other:
                 other(state)
             del state.variables[mark:]
 
@@ -169,6 +201,7 @@ class Compiler:
                 raise TemplateError(f"template {name!r} not defined")
             if state.depth >= _MAX_DEPTH:
                 raise TemplateError(f"template {name!r} calls itself too deeply")
+            state.step()
             dot, variables = state.dot, state.variables
             state.dot = argument(state)
             state.variables = [("$", state.dot)]
@@ -182,8 +215,9 @@ class Compiler:
     def _expression(self, tree: Tree[Token]) -> Expression:
         match tree.data:
             case "declare" | "assign":
-                name, value = _variable_name(tree.children[0]), self._expression(_trees(tree)[0])
                 declares = tree.data == "declare"
+                value = self._expression(_trees(tree)[0])
+                name = self._bound(tree.children[0], declares=declares)
 
                 def run(state: State) -> Value:
                     result = value(state)
@@ -199,6 +233,20 @@ class Compiler:
                 return value
             case _:
                 return self._operand(tree)
+
+    def _bound(self, token: Tree[Token] | Token, *, declares: bool) -> str:
+        """The name of a variable that is set."""
+        name = str(token)
+        if "." in name:
+            raise TemplateError(f"cannot set {name}", line=_line(token))
+        if declares:
+            self._scope.append(name)
+        return self._known(name, token)
+
+    def _known(self, name: str, token: Tree[Token] | Token) -> str:
+        if name not in self._scope:
+            raise TemplateError(f"undefined variable {name!r}", line=_line(token))
+        return name
 
     def _command(self, tree: Tree[Token], piped: Expression | None) -> Expression:
         first, *rest = _trees(tree)
@@ -221,10 +269,14 @@ class Compiler:
 
         def run(state: State) -> Value:
             evaluated = [argument(state) for argument in arguments]
+            for value in evaluated:
+                state.spend(value)
             try:
-                return function(*evaluated)
-            except (TypeError, AttributeError) as cause:
+                result = function(*evaluated)
+            except (TypeError, AttributeError, ValueError, ArithmeticError) as cause:
                 raise TemplateError(f"error calling {name}: {cause}", line=line) from None
+            state.spend(result)
+            return result
 
         return run
 
@@ -238,6 +290,7 @@ class Compiler:
                 return lambda state: _walk(state.dot, path)
             case "variable":
                 name, *fields = str(token).split(".")
+                self._known(name, token)
                 return lambda state: _walk(_lookup(state, name), fields)
             case "chain":
                 inner, path = self._expression(_trees(tree)[0]), str(tree.children[-1]).split(".")[1:]
@@ -245,8 +298,8 @@ class Compiler:
             case "function":
                 return self._function(str(token), [], tree)
             case _:
-                constant = _constant(str(token))
-                return lambda _: constant
+                value = constant(str(token), _line(token))
+                return lambda _: value
 
 
 def _shortcut(arguments: list[Expression], *, stops_at: bool) -> Expression:
@@ -291,46 +344,26 @@ def _assign(state: State, name: str, value: Value) -> None:
     raise TemplateError(f"undefined variable {name!r}")
 
 
-def _pairs(value: Value) -> list[tuple[Value, Value]]:
+def _pairs(value: Value) -> Iterable[tuple[Value, Value]]:
     match value:
         case None:
-            return []
+            return ()
         case Mapping():
             return [(key, value[key]) for key in sorted(value)]
         case bool() | str() | float():
             raise TemplateError(f"range can't iterate over {show(value)}")
         case int():
-            return [(i, i) for i in range(min(value, MAX_OUTPUT))]
+            return ((i, i) for i in range(value))
         case _:
-            return list(enumerate(value))
+            return enumerate(value)
 
 
 def _trees(tree: Tree[Token]) -> list[Tree[Token]]:
     return [child for child in tree.children if isinstance(child, Tree)]
 
 
-def _variable_name(token: Tree[Token] | Token) -> str:
-    name = str(token)
-    if "." in name:
-        raise TemplateError(f"cannot set {name}", line=_line(token))
-    return name
-
-
 def _string(token: Tree[Token] | Token) -> str:
-    return str(_constant(str(token)))
-
-
-def _constant(text: str) -> Value:
-    words: dict[str, Value] = {"true": True, "false": False, "nil": None}
-    if text in words:
-        return words[text]
-    if text.startswith("`"):
-        return text[1:-1].replace("\r", "")
-    try:
-        literal = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        raise TemplateError(f"bad literal {text}") from None
-    return ord(literal) if text.startswith("'") and len(literal) == 1 else literal
+    return str(constant(str(token), _line(token)))
 
 
 def _line(tree: Tree[Token] | Token) -> int | None:

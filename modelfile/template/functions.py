@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TypeAlias
+from urllib.parse import quote_plus
 
 from ...store import gojson
 from . import values
@@ -31,7 +32,11 @@ def functions(today: Callable[[], date]) -> dict[str, Function]:
         "print": _print,
         "println": lambda *items: " ".join(values.show(item) for item in items) + "\n",
         "printf": _printf,
+        "html": lambda *items: _print(*items).translate(_HTML),
+        "js": lambda *items: _JS.sub(_js, _print(*items)),
+        "urlquery": lambda *items: quote_plus(_print(*items), safe="~"),
         "json": values.json,
+        "toTypeScriptType": _to_typescript,
         "currentDate": lambda *_: today().isoformat(),
         "yesterdayDate": lambda *_: (today() - timedelta(days=1)).isoformat(),
     }
@@ -138,6 +143,32 @@ def _print(*items: Value) -> str:
     return text
 
 
+_HTML = str.maketrans({"\0": "\ufffd", '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_JS = re.compile(r"""[\x00-\x1f\\'"<>&=]""")
+
+
+def _js(found: re.Match[str]) -> str:
+    return "\\" + found[0] if found[0] in "\\'\"" else f"\\u{ord(found[0]):04X}"
+
+
+_TYPESCRIPT = {
+    "string": "string",
+    "number": "number",
+    "integer": "number",
+    "boolean": "boolean",
+    "null": "null",
+    "array": "any[]",
+    "object": "Record<string, any>",
+}
+
+
+def _to_typescript(value: Value) -> str:
+    """The TypeScript type of a tool's property."""
+    given = value.get("Type", value.get("type")) if isinstance(value, Mapping) else None
+    kinds = given if isinstance(given, Sequence) and not isinstance(given, str) else [given] if given else []
+    return " | ".join(_TYPESCRIPT.get(str(kind), "any") for kind in kinds) or "any"
+
+
 _VERB = re.compile(r"%(?P<flags>[-+ 0#]*)(?P<width>\d{0,3})(?:\.(?P<precision>\d{0,3}))?(?P<verb>[a-zA-Z%])")
 
 
@@ -169,7 +200,7 @@ def _verb(verb: str, item: Value, precision: str | None) -> str:
         case ("t", bool()):
             return values.show(item)
         case ("f", int() | float()):
-            return f"{item:.{precision or 6}f}"
+            return f"{item:.{6 if precision is None else int(precision or 0)}f}"
         case ("x", int()):
             return f"{item:x}"
         case _:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jinja2
-import jinja2.ext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from .collate import ChatMessage
 from .errors import TemplateError
+from .sandbox import Sandbox
 
 
 def render_jinja(
@@ -24,22 +23,28 @@ def render_jinja(
     eos: str = "",
     now: Callable[[], datetime] | None = None,
 ) -> str:
-    """The prompt that continues the conversation. Raises TemplateError."""
+    """The prompt that continues the conversation. Raises TemplateError.
+
+    What a template may do is bounded: see sandbox.py.
+    """
     clock = now or (lambda: datetime.now(UTC).astimezone())
 
     def strftime_now(form: str) -> str:
         return clock().strftime(form)
 
     try:
-        return _compiled(text).render(
-            messages=[{"role": message.role, "content": message.content} for message in messages],
-            add_generation_prompt=True,
-            bos_token=bos,
-            eos_token=eos,
-            tools=None,
-            documents=None,
-            strftime_now=strftime_now,
-            raise_exception=_raise,
+        return _sandbox().run(
+            _compiled(text),
+            {
+                "messages": [{"role": message.role, "content": message.content} for message in messages],
+                "add_generation_prompt": True,
+                "bos_token": bos,
+                "eos_token": eos,
+                "tools": None,
+                "documents": None,
+                "strftime_now": strftime_now,
+                "raise_exception": _raise,
+            },
         )
     except TemplateError:
         raise
@@ -52,11 +57,12 @@ def render_jinja(
 
 @lru_cache(maxsize=32)
 def _compiled(text: str) -> jinja2.Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], autoescape=False
-    )
-    environment.filters["tojson"] = _to_json
-    return environment.from_string(text)
+    return _sandbox().compiled(text)
+
+
+@cache
+def _sandbox() -> Sandbox:
+    return Sandbox({"tojson": _to_json})
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ _INSIDE = re.compile(
   | (?P<_DECLARE>:=) | (?P<ASSIGN>=) | (?P<_PIPE>\|) | (?P<_LPAR>\() | (?P<_RPAR>\)) | (?P<_COMMA>,)
   | (?P<STRING>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
   | (?P<CHARACTER>'(?:[^'\\\n]|\\.)+')
-  | (?P<NUMBER>[+-]?(?:0[xX][0-9a-fA-F_]+|[0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?))
+  | (?P<NUMBER>[+-]?(?:0[xXoObB][0-9a-fA-F_]+|[0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?))
   | (?P<VARIABLE>\$\w*(?:\.[^\W\d]\w*)*)
   | (?P<FIELD>(?:\.[^\W\d]\w*)+)
   | (?P<DOT>\.)
@@ -53,6 +54,7 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._line_ends = [found.start() for found in re.finditer("\n", text)]
 
     def tokens(self) -> Iterator[Token]:
         text = self._text
@@ -141,13 +143,7 @@ class _Scanner:
         return Token(kind, value, start_pos=at, line=self._line(at))
 
     def _line(self, at: int) -> int:
-        # Counted on from the last token's line, so that the whole is linear.
-        last_at, last_line = self._counted
-        line = last_line + self._text.count("\n", last_at, at) if at >= last_at else self._text.count("\n", 0, at) + 1
-        self._counted = (at, line)
-        return line
-
-    _counted: tuple[int, int] = (0, 1)
+        return bisect_left(self._line_ends, at) + 1
 
     def _wrong(self, message: str, at: int) -> TemplateError:
-        return TemplateError(message, line=self._text.count("\n", 0, at) + 1)
+        return TemplateError(message, line=self._line(at))

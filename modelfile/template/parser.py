@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
 
@@ -14,6 +15,9 @@ from .evaluator import Compiler, Node, State
 from .functions import functions
 from .lexer import TemplateLexer
 from .values import Value
+
+MAX_TEXT = 1 << 20
+"""Characters of a template."""
 
 
 def _today() -> date:
@@ -29,11 +33,13 @@ class Template:
     def __init__(self, text: str, *, today: Callable[[], date] = _today) -> None:
         self.text = text
         self._today = today
-        tree = _parse(text)
-        if not _fields(tree) & {"messages", "response"}:
-            tree = Tree("list", [*tree.children, *_parse("{{ .Response }}").children])
-        self._tree = tree
-        self._full = self._compiled(tree)
+        if len(text) > MAX_TEXT:
+            raise TemplateError(f"{len(text)} characters, at most {MAX_TEXT} are read")
+        with _bounded_depth():
+            self._tree = _parse(text)
+            if not _fields(self._tree) & {"messages", "response"}:
+                self._tree.children += _parse("{{ .Response }}").children
+            self._full = self._compiled(self._tree)
 
     @cached_property
     def variables(self) -> frozenset[str]:
@@ -51,7 +57,9 @@ class Template:
 
     def render_open(self, data: Mapping[str, Value]) -> str:
         """The text up to and with `.Response`: the open end the model continues."""
-        return _run(self._open, data)
+        with _bounded_depth():
+            node = self._open
+        return _run(node, data)
 
     @cached_property
     def _open(self) -> Node:
@@ -64,9 +72,10 @@ class Template:
 def _run(node: Node, data: Mapping[str, Value]) -> str:
     state = State(data)
     try:
-        node(state)
-    except RecursionError:
-        raise TemplateError("nested too deeply") from None
+        with _bounded_depth():
+            node(state)
+    except (ValueError, ArithmeticError) as cause:  # a number from outside that cannot be printed
+        raise TemplateError(str(cause)) from None
     return "".join(state.out)
 
 
@@ -81,6 +90,12 @@ def _parse(text: str) -> Tree[Token]:
             ) from None
         shown = {"_CLOSE": "}}", "_END": "{{end}}", "_ELSE": "{{else}}"}.get(token.type, str(token))
         raise TemplateError(f"unexpected {shown!r}", line=token.line) from None
+
+
+@contextmanager
+def _bounded_depth() -> Generator[None]:
+    try:
+        yield
     except RecursionError:
         raise TemplateError("nested too deeply") from None
 

@@ -40,7 +40,11 @@ def generate_messages(model_messages: Sequence[ChatMessage], system: str, prompt
 
 
 def render_prompt(templates: Templates, messages: Sequence[ChatMessage], *, is_chat: bool) -> str:
-    """The prompt. Raises TemplateError."""
+    """The prompt, without the half surrogates that a template may write. Raises TemplateError."""
+    return _rendered(templates, messages, is_chat=is_chat).encode("utf-8", "replace").decode()
+
+
+def _rendered(templates: Templates, messages: Sequence[ChatMessage], *, is_chat: bool) -> str:
     if templates.go:
         return render_chat(_template(templates.go), messages)
     if templates.jinja:

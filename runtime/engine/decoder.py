@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...store.errors import MachineError
-from .protocol import Sampling
+from .protocol import Loaded, Sampling
 
 Tokens: TypeAlias = npt.NDArray[np.int32]
 
@@ -38,6 +38,10 @@ class Decoder(Protocol):
     slots: int
     num_batch: int
     """Tokens a batch may hold."""
+
+    def describe(self) -> Loaded:
+        """What the server needs to know of the model."""
+        ...
 
     def tokenize(self, text: str) -> list[int]:
         """The prompt's tokens, special tokens recognised, with the model's begin token if it wants one."""

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
-from ...store.errors import MachineError
+from ...store.errors import BugError, FileError, MachineError, system_errors
 from .protocol import (
     Cancel,
     Chunk,
@@ -51,16 +51,25 @@ class RequestFailedError(MachineError):
 class Worker:
     """One loaded model in a process of its own; the process is a direct child and ends with the server's socket."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_progress: Callable[[float], None],
+    ) -> None:
         self._name = name
+        self._process = process
+        self._writer = writer
+        self._on_progress = on_progress
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Failed | WorkerDiedError]] = {}
         self._errors: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
         self._loaded: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
-        self._tasks: list[asyncio.Task[None]] = []
-        self._process: asyncio.subprocess.Process
-        self._writer: asyncio.StreamWriter
-        self._on_progress: Callable[[float], None] = lambda _: None
+        self._refusal = ""
+        self._stderr = asyncio.create_task(self._read_errors())
+        self._replies = asyncio.create_task(self._read(reader))
         self.is_dead = False
         self.loaded: Loaded
 
@@ -70,14 +79,21 @@ class Worker:
     ) -> Worker:
         """Start a process that loads the model, and wait until it has. Errors call it `name`.
 
-        Raises ModelLoadError with the engine's reason, WorkerDiedError with the process's end.
+        Raises ModelLoadError with the engine's reason, WorkerDiedError with the process's end, FileError without Python.
         """
-        worker = cls(name)
-        worker._on_progress = on_progress
-        await worker._spawn(Load(path, options))
+        ours, theirs = socket.socketpair()
+        with theirs:
+            reader, writer = await asyncio.open_connection(sock=ours)
+            try:
+                process = await _spawn(theirs.fileno(), Load(path, options))
+            except BaseException:
+                writer.close()
+                raise
+        worker = cls(name, process, reader, writer, on_progress)
         try:
             worker.loaded = await asyncio.shield(worker._loaded)
         except BaseException:
+            worker._loaded.cancel()
             await worker.close()
             raise
         return worker
@@ -127,39 +143,28 @@ class Worker:
         self._writer.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _spawn(self, load: Load) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                __name__.rpartition(".")[0] + ".worker",
-                str(theirs.fileno()),
-                msgspec.json.encode(load).decode(),
-                pass_fds=[theirs.fileno()],
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._tasks = [asyncio.create_task(self._read(reader)), asyncio.create_task(self._read_errors())]
+        await asyncio.gather(self._replies, self._stderr, return_exceptions=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         frames = Frames()
-        with contextlib.suppress(ConnectionError):
+        garbled = ""
+        try:
             while data := await reader.read(1 << 16):
                 for body in frames.feed(data):
                     self._dispatch(decode_reply(body))
+        except ConnectionError:
+            pass  # it is dead, and how it died is known below
+        except BugError as cause:  # its memory is not to be trusted any more
+            garbled = str(cause)
+            self._process.kill()
         await self._process.wait()
-        await self._tasks[1]
+        await self._stderr
+        if garbled:
+            self._errors.append(garbled)
         self.is_dead = True
         death = self._death()
         if not self._loaded.done():
-            self._loaded.set_exception(death)
+            self._loaded.set_exception(self._refused() if self._refusal else death)
         for replies in self._waiting.values():
             replies.put_nowait(death)
 
@@ -173,13 +178,17 @@ class Worker:
             case LoadProgress():
                 self._on_progress(reply.fraction)
             case Loaded():
-                self._loaded.set_result(reply)
+                if not self._loaded.done():
+                    self._loaded.set_result(reply)
             case LoadFailed():
-                reason = next((line for line in self._errors if "error" in line.lower()), reply.error)
-                self._loaded.set_exception(ModelLoadError(f"model '{self._name}' cannot be loaded: {reason}"))
+                self._refusal = reply.error  # the process ends now; its stderr, read to the end, may say more
             case Chunk() | Finished() | Failed():
                 if replies := self._waiting.get(reply.id):
                     replies.put_nowait(reply)
+
+    def _refused(self) -> ModelLoadError:
+        reason = next((line for line in self._errors if "error" in line.lower()), self._refusal)
+        return ModelLoadError(f"model '{self._name}' cannot be loaded: {reason}")
 
     def _death(self) -> WorkerDiedError:
         status = self._process.returncode or 0
@@ -188,4 +197,21 @@ class Worker:
         return WorkerDiedError(
             f"model '{self._name}': the model runner has unexpectedly stopped: {how}{reason}",
             hint="ask again: the model is loaded anew for the next request",
+        )
+
+
+async def _spawn(descriptor: int, load: Load) -> asyncio.subprocess.Process:
+    with system_errors(sys.executable, "start a model runner", FileError):
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            __name__.rpartition(".")[0] + ".worker",
+            str(descriptor),
+            msgspec.json.encode(load).decode(),
+            pass_fds=[descriptor],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a Ctrl-C in the server's terminal is the server's to handle
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

@@ -7,7 +7,7 @@ LoadProgress and then Loaded or LoadFailed, and for each request any number of C
 from __future__ import annotations
 
 import struct
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import msgspec
 
@@ -134,8 +134,26 @@ Request: TypeAlias = Generate | Cancel
 Reply: TypeAlias = LoadProgress | Loaded | LoadFailed | Chunk | Finished | Failed
 
 _encoder = msgspec.msgpack.Encoder()
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_requests = msgspec.msgpack.Decoder[Request](Request)
+_replies = msgspec.msgpack.Decoder[Reply](Reply)
+_T = TypeVar("_T")
+
+
+def decode_request(body: bytes) -> Request:
+    """The request in a frame. Raises BugError."""
+    return _decoded(_requests, body)
+
+
+def decode_reply(body: bytes) -> Reply:
+    """The reply in a frame. Raises BugError: a worker whose memory is damaged may send anything."""
+    return _decoded(_replies, body)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[_T], body: bytes) -> _T:
+    try:
+        return decoder.decode(body)
+    except (ValueError, RecursionError) as cause:
+        raise BugError(f"a frame of {len(body)} bytes is no message: {cause}") from None
 
 
 def frame(message: Request | Reply) -> bytes:

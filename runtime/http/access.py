@@ -9,8 +9,6 @@ import ipaddress
 import re
 import socket
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
@@ -32,7 +30,8 @@ class Access:
 
     def __init__(self, app: ASGIApp, *, origins: Sequence[str] = (), loopback: bool = True) -> None:
         self._app = app
-        self._origins = (*origins, *_LOCAL_ORIGINS, *_APP_ORIGINS)
+        patterns = (re.escape(allowed).replace(r"\*", ".*") for allowed in (*origins, *_LOCAL_ORIGINS, *_APP_ORIGINS))
+        self._origins = re.compile("|".join(patterns))
         self._loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,9 +57,7 @@ class Access:
             await self._app(scope, receive, send)
 
     def _allows(self, origin: str, host: str) -> bool:
-        return urlsplit(origin).netloc == host or any(
-            fnmatchcase(origin, re.sub(r"[\[\]?]", "", allowed)) for allowed in self._origins
-        )
+        return origin in (f"http://{host}", f"https://{host}") or bool(self._origins.fullmatch(origin))
 
 
 def is_local_host(header: str) -> bool:

@@ -12,8 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ...store.local import Store
+from ..engine.process import Worker
 from ..inference import EngineDefaults, Inference
-from ..schedule.pool import Pool
+from ..schedule.pool import Pool, Starter
 from .access import Access
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
@@ -31,9 +32,10 @@ def make_app(
     version: str = OLLAMA_LEVEL,
     max_loaded: int = 3,
     max_queue: int = 512,
+    start: Starter = Worker.start,
 ) -> Starlette:
     """The application. Its lifespan ends the workers."""
-    pool = Pool(max_loaded=max_loaded, max_queue=max_queue)
+    pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start)
     inference = Inference(store, pool, defaults)
 
     @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,11 +15,12 @@ from ...store.errors import CorralError, InputError, ModelNotFoundError, shown
 from ..catalog import list_entries, model_details, show_reply
 from ..inference import Chat, Completion, Done, Event, Inference, InferenceRequest, UnsupportedError
 from ..schedule.duration import parse_duration
-from .errors import answering, ollama_error
+from .errors import answering, ollama_body, ollama_error
 from .stream import collect, line, read_body, respond, while_connected
 from .types import ChatRequest, GenerateRequest, ModelRequest, ShowRequest, decode
 
-_FOREVER = timedelta(days=365 * 200)
+_FOREVER = 200 * 365 * 86400.0
+"""Seconds; an expiry may be no later, for clients that read it with Python's datetime."""
 _NDJSON = "application/x-ndjson"
 
 
@@ -59,7 +59,7 @@ class OllamaDialect:
         """The loaded models."""
         entries: list[dict[str, Any]] = []
         for runner in self._inference.pool.runners():
-            left = _FOREVER if math.isinf(runner.expires_in) else timedelta(seconds=runner.expires_in)
+            left = timedelta(seconds=min(runner.expires_in, _FOREVER))
             try:
                 details = model_details(await asyncio.to_thread(self._inference.model, runner.key.name))
             except CorralError:
@@ -134,7 +134,7 @@ class OllamaDialect:
             events,
             media_type=_NDJSON,
             encode=lambda event: [line(chunk(event))],
-            encode_error=lambda error: line({"error": str(error)}),
+            encode_error=lambda error: line(ollama_body(error)),
         )
 
 

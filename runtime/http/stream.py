@@ -18,13 +18,17 @@ from .types import MAX_BODY
 _T = TypeVar("_T")
 
 
+class BodyTooLargeError(InputError):
+    """A request body that this server does not take in."""
+
+
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises InputError above MAX_BODY bytes."""
+    """The whole body. Raises BodyTooLargeError above MAX_BODY bytes."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise InputError(f"request body of more than {MAX_BODY} bytes")
+            raise BodyTooLargeError(f"request body of more than {MAX_BODY} bytes")
     return bytes(body)
 
 

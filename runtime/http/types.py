@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -11,7 +12,6 @@ from ...modelfile.template.collate import ChatMessage
 from ...store.errors import InputError
 
 MAX_BODY = 128 << 20
-_MAX_DEPTH = 64
 
 
 class WireMessage(msgspec.Struct, kw_only=True):
@@ -118,12 +118,32 @@ def decode(body: bytes, kind: type[_T]) -> _T:
     if not body.strip():
         raise InputError("missing request body")
     try:
-        value, _ = json.JSONDecoder().raw_decode(body.decode("utf-8", "replace").lstrip("\ufeff \t\r\n"))
+        text = _SURROGATE.sub(lambda found: found[1] or "\\ufffd", body.decode("utf-8", "replace"))
+        value, _ = _DECODER.raw_decode(text.lstrip("\ufeff \t\r\n"))
         return msgspec.convert(_folded(value), kind)
     except RecursionError:
         raise InputError("the request body is nested too deeply") from None
     except (ValueError, msgspec.ValidationError) as cause:
         raise InputError(f"invalid request body: {cause}") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+_MAX_DIGITS = 300
+"""More would not even be a float."""
+_DECODER = json.JSONDecoder(parse_int=_whole_number, parse_constant=_no_number)
+_SURROGATE = re.compile(
+    r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\[^u])|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""Escapes of surrogates, those that make a pair and any other escape in the group: one alone is no character."""
 
 
 def _folded(value: object) -> object:

@@ -8,8 +8,10 @@ import re
 from ...store.errors import InputError, shown
 
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_WHOLE = re.compile(r"([+-]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+_NUMBER = r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)"
+_BARE = re.compile(rf"[+-]?{_NUMBER}")
+_PART = re.compile(rf"({_NUMBER})(ns|us|µs|μs|ms|s|m|h)")
+_WHOLE = re.compile(rf"([+-]?)((?:{_NUMBER}(?:ns|us|µs|μs|ms|s|m|h))+)")
 FOREVER = math.inf
 
 
@@ -18,17 +20,15 @@ def parse_duration(value: str | float) -> float:
     if isinstance(value, int | float):
         return _or_forever(float(value))
     text = value.strip()
-    try:
+    if _BARE.fullmatch(text):
         return _or_forever(float(text))
-    except ValueError:
-        pass
     found = _WHOLE.fullmatch(text)
     if not found:
         raise InputError(
             f"time: invalid duration {shown(text)}", hint="write 5m, 1h30m, 90 (seconds), 0 or -1 (forever)"
         )
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(found[2]))
-    return FOREVER if found[1] == "-" else seconds
+    return _or_forever(-seconds if found[1] == "-" else seconds)
 
 
 def _or_forever(seconds: float) -> float:

@@ -1,0 +1,184 @@
+"""Sandbox: Jinja for templates that strangers wrote. It bounds turns of loops, calls of macros and sizes of texts. Pure.
+
+Jinja's own sandbox keeps a template away from Python's insides; this one also keeps it from running, or growing, without
+end: every loop and macro is made to report its turns, and whatever can multiply text asks the budget first.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sized
+from typing import Any, cast
+
+import jinja2
+import jinja2.ext
+from jinja2 import nodes
+from jinja2.filters import do_format
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
+
+from .errors import TemplateError
+
+MAX_TEXT = 1 << 20
+"""Characters of a template."""
+MAX_CHARACTERS = 64 << 20
+"""Characters a template may print or put together."""
+_TURN = 256
+"""What a turn of a loop costs, in characters: a quarter of a million turns use the budget up."""
+_MAX_BITS = 1 << 12
+_MAX_COUNT = 1 << 20
+_MAX_PRODUCT = 1 << 29
+_WIDE = re.compile(r"\d{5}|\*")
+_BUDGET = "corral budget"
+"""The context's key, which no template can spell."""
+
+
+class Budget:
+    """What one run of a template may still spend."""
+
+    def __init__(self) -> None:
+        self._left = MAX_CHARACTERS
+
+    def spend(self, characters: int) -> None:
+        """Raises TemplateError when the run has used up what it may."""
+        self._left -= characters
+        if self._left < 0:
+            raise TemplateError("chat template: takes too many steps, or too much text")
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """An environment with the Hugging Face settings for chat templates."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self, filters: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], finalize=_printed)
+        self.filters = {name: _bounded(function) for name, function in {**self.filters, **filters}.items()}
+        del self.globals["lipsum"]
+
+    def compiled(self, text: str) -> jinja2.Template:
+        """The template, with its loops and macros made to report. Raises TemplateError, jinja2.TemplateSyntaxError."""
+        if len(text) > MAX_TEXT:
+            raise TemplateError(f"chat template: {len(text)} characters, at most {MAX_TEXT} are read")
+        tree = self.parse(text)
+        _Reporting().visit(tree)
+        tree.set_environment(self)
+        return self.from_string(tree)
+
+    def run(self, template: jinja2.Template, variables: dict[str, Any]) -> str:
+        """The template's text, within a budget of its own."""
+        return template.render({**variables, _BUDGET: Budget()})
+
+    def call(self, /, context: Context, called: Any, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore
+        """A call that a template makes."""
+        _check_growth(getattr(called, "__self__", None), *args, *kwargs.values())
+        result = super().call(context, called, *args, **kwargs)
+        context[_BUDGET].spend(_size(result))
+        return result
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Jinja's safe form of `str.format`, when `value` is that method."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped:
+            _check_format(value.__self__)
+        return wrapped
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """An operation that can make much out of little."""
+        match operator, left, right:
+            case ("*" | "**", int(), int()):
+                factor = max(right, 0) if operator == "**" else 1
+                bits = left.bit_length() * factor + right.bit_length()
+                if bits > _MAX_BITS:
+                    raise TemplateError("chat template: a number grows too large")
+            case "*", int(), _:
+                context[_BUDGET].spend(_size(right) * max(left, 0))
+            case "*", _, int():
+                context[_BUDGET].spend(_size(left) * max(right, 0))
+            case "%", str(), _:
+                _check_format(left)
+            case "+", _, _:
+                context[_BUDGET].spend(_size(left) + _size(right))
+            case _:
+                pass
+        return super().call_binop(context, operator, left, right)
+
+
+class _Reporting(NodeTransformer):
+    """Puts a report at the start of each loop's and macro's body, and makes `~` a call."""
+
+    def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
+        return self._reporting(node)
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Node:  # noqa: N802
+        return self._reporting(node)
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Node:  # noqa: N802
+        return self._reporting(node)
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _call(_joined, node.nodes, node.lineno)
+
+    def _reporting(self, node: nodes.For | nodes.Macro | nodes.CallBlock) -> nodes.Node:
+        self.generic_visit(node)
+        text = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
+        turn = _call(_turn, [nodes.Const(_TURN + text)], node.lineno)
+        node.body.insert(0, nodes.ExprStmt(turn, lineno=node.lineno))
+        return node
+
+
+def _call(function: Callable[..., Any], arguments: list[nodes.Expr], line: int) -> nodes.Expr:
+    return nodes.Call(nodes.ImportedName(f"{__name__}.{function.__name__}"), arguments, [], None, None, lineno=line)
+
+
+@jinja2.pass_context
+def _turn(context: Context, cost: int) -> None:
+    context[_BUDGET].spend(cost)
+
+
+@jinja2.pass_context
+def _joined(context: Context, *items: Any) -> str:
+    texts = [str(item) for item in items]
+    context[_BUDGET].spend(sum(map(len, texts)))
+    return "".join(texts)
+
+
+@jinja2.pass_context
+def _printed(context: Context, value: Any) -> str:
+    text = str(value)
+    context[_BUDGET].spend(len(text))
+    return text
+
+
+def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _check_growth(*args, *kwargs.values())
+        if function is do_format:
+            _check_format(args[0])
+        result = function(*args, **kwargs)
+        if _size(result) > MAX_CHARACTERS:
+            raise TemplateError("chat template: a filter gives too much text")
+        return result
+
+    return bounded
+
+
+def _check_growth(*operands: Any) -> None:
+    """Refuse what would multiply two large things: a text by a width, a separator by a list, a pattern by its matches."""
+    counts = [abs(operand) for operand in operands[1:] if isinstance(operand, int)]
+    sizes = sorted([1, 1, *counts, *map(_size, operands)])
+    if max(counts, default=0) > _MAX_COUNT or sizes[-1] * sizes[-2] > _MAX_PRODUCT:
+        raise TemplateError("chat template: an argument is too large")
+
+
+def _check_format(form: object) -> None:
+    if isinstance(form, str) and _WIDE.search(form):
+        raise TemplateError("chat template: a format is too wide")
+
+
+def _size(value: object) -> int:
+    return len(cast("Sized", value)) if isinstance(value, str | list | tuple) else 1

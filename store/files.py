@@ -1,0 +1,60 @@
+"""Files: how one is opened without surprises, and how one is put in place whole and durably."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from .errors import FileError, InputError, system_errors
+
+
+@contextmanager
+def open_regular(path: Path) -> Generator[BufferedReader]:
+    """A file of the user's for reading. Raises InputError for a device or a pipe (it may never end), FileError."""
+    with system_errors(path, "read", FileError), open(path, "rb", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise InputError(f"{path}: not a regular file")
+        yield file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Opening a named pipe for reading would else wait for a writer.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def write_whole(path: Path, data: bytes, ingest_folder: Path) -> None:
+    """Write a small file so that it is there whole or not at all: temp file, fsync, rename. Makes its folder.
+
+    That the rename survives a power cut is the caller's: sync_folder().
+    """
+    temporary = ingest_folder / secrets.token_hex(12)
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        for attempt in range(5):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                temporary.rename(path)
+            except FileNotFoundError:  # a concurrent delete removed the folder it had just emptied
+                if attempt == 4:
+                    raise
+            else:
+                return
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries (a rename into it) survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,29 @@
+"""A proxy in the environment is for other machines, as in Go: this machine's server and registry are reached directly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Cli, DockerRegistry
+
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "all_proxy"])
+def test_the_local_server_is_asked_directly(cli: Cli, served_url: str, variable: str) -> None:
+    assert "models" in json.loads(cli.ok("ps", "--json", OLLAMA_HOST=served_url, **{variable: NOBODY}))
+
+
+def test_a_local_registry_is_asked_directly(cli: Cli, tiny_gguf: Path, docker_registry: DockerRegistry) -> None:
+    name = f"{docker_registry.host}/crew/proxy:v1"
+    cli.ok("create", name, "-f", "-", stdin=f"FROM {tiny_gguf}\n")
+    pushed = cli.ok("push", name, http_proxy=NOBODY)
+    cli.ok("rm", name)
+    assert cli.ok("pull", name, http_proxy=NOBODY) == pushed
+
+
+def test_error_another_machines_server_is_asked_by_the_proxy(cli: Cli) -> None:
+    cli.error(5, "ps", OLLAMA_HOST="corral.invalid:80", http_proxy=NOBODY)

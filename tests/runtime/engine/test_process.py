@@ -1,0 +1,260 @@
+"""Worker processes: started, asked, left, killed. Most run the FakeDecoder, a few the real model."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from corral.runtime.engine.process import ModelLoadError, RequestFailedError, Worker, WorkerDiedError
+from corral.runtime.engine.protocol import Chunk, Finished, LoadOptions, Sampling
+from corral.store.errors import FileError
+
+from tests.runtime.conftest import PATIENCE, kill
+
+SMALL = LoadOptions(num_ctx=256, slots=2, num_thread=1)
+
+
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's coroutine, but not for ever."""
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+
+@asynccontextmanager
+async def loaded(path: str = "fake:0", options: LoadOptions = SMALL) -> AsyncGenerator[Worker]:
+    """A worker while the block runs."""
+    worker = await Worker.start("tiny", path, options)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+    assert not psutil.pid_exists(worker.pid)
+
+
+def asking(worker: Worker, prompt: str, *, num_predict: int = -1) -> AsyncGenerator[Chunk | Finished]:
+    """The replies to a prompt."""
+    sampling = Sampling(temperature=0)
+    return worker.generate(prompt, sampling=sampling, stop=[], num_predict=num_predict, num_ctx=256, num_keep=4)
+
+
+async def answer(worker: Worker, prompt: str, *, num_predict: int = -1) -> str:
+    """The whole answer."""
+    replies = [reply async for reply in asking(worker, prompt, num_predict=num_predict)]
+    assert isinstance(replies[-1], Finished)
+    return "".join(reply.text for reply in replies if isinstance(reply, Chunk))
+
+
+def test_a_worker_answers_several_at_once() -> None:
+    async def run() -> None:
+        async with loaded() as worker:
+            assert worker.loaded.num_ctx == 256
+            answers = await asyncio.gather(*(answer(worker, f"say:{number};") for number in range(8)))
+            assert answers == [str(number) for number in range(8)]
+
+    in_loop(run)
+
+
+def test_leaving_an_answer_early_frees_its_slot() -> None:
+    async def run() -> None:
+        async with loaded("fake:0.01", LoadOptions(num_ctx=100_000, slots=1)) as worker:
+            async with aclosing(asking(worker, "endless")) as endless:
+                assert isinstance(await anext(endless), Chunk)
+            assert await answer(worker, "say:free;") == "free"
+
+    in_loop(run)
+
+
+def test_error_a_killed_worker_fails_its_own_requests_only() -> None:
+    async def run() -> None:
+        async with loaded("fake:0.01") as worker, loaded("fake:0.01") as neighbour:
+            dying = [asking(worker, "endless"), asking(worker, "endless too")]
+            others = asyncio.create_task(answer(neighbour, "say:alive and well;"))
+            for stream in dying:
+                await anext(stream)
+            kill(worker.pid)
+            for stream in dying:
+                with pytest.raises(WorkerDiedError, match=r"model 'tiny': .* unexpectedly stopped: signal: SIGKILL"):
+                    async for _ in stream:
+                        pass
+            assert worker.is_dead
+            with pytest.raises(WorkerDiedError, match="SIGKILL"):
+                await answer(worker, "say:too late;")
+            assert await others == "alive and well"
+
+    in_loop(run)
+
+
+def test_error_a_killed_real_model_is_reported_and_can_be_loaded_again(smollm2: Path) -> None:
+    async def run() -> None:
+        async with loaded(str(smollm2)) as worker:
+            stream = asking(worker, "Once upon a time")
+            await anext(stream)
+            kill(worker.pid)
+            with pytest.raises(WorkerDiedError, match="SIGKILL"):
+                async for _ in stream:
+                    pass
+        async with loaded(str(smollm2)) as again:
+            assert await answer(again, "Once upon a time", num_predict=4)
+
+    in_loop(run)
+
+
+def test_deterministic_answers_do_not_depend_on_company(smollm2: Path) -> None:
+    async def run() -> None:
+        options = LoadOptions(num_ctx=256, slots=3, num_thread=1, deterministic=True)
+        async with loaded(str(smollm2), options) as worker:
+            prompts = ["Once upon a time", "The three largest cities are", "def main():"]
+            alone = [await answer(worker, prompt, num_predict=16) for prompt in prompts]
+            together = await asyncio.gather(*(answer(worker, prompt, num_predict=16) for prompt in prompts))
+            assert together == alone
+
+    in_loop(run)
+
+
+def test_loading_reports_its_progress(smollm2: Path) -> None:
+    seen: list[float] = []
+
+    async def run() -> None:
+        worker = await Worker.start("smol", str(smollm2), SMALL, seen.append)
+        await worker.close()
+
+    in_loop(run)
+    assert seen
+    assert seen == sorted(seen)
+    assert 0 < seen[-1] <= 1
+
+
+@pytest.mark.parametrize("damage", ["empty", "not a model", "cut short", "no tensors"])
+def test_error_what_is_no_model_is_refused_with_the_reason(
+    damage: str, tmp_path: Path, tiny_gguf: Path, smollm2: Path
+) -> None:
+    broken = tmp_path / "broken.gguf"
+    with smollm2.open("rb") as model:
+        content = {
+            "empty": b"",
+            "not a model": b"This is not a model.\n" * 100,
+            "cut short": model.read(4 << 20),
+            "no tensors": tiny_gguf.read_bytes(),
+        }[damage]
+    broken.write_bytes(content)
+
+    async def run() -> None:
+        with pytest.raises(ModelLoadError, match=r"model 'tiny' cannot be loaded: .*error") as caught:
+            await Worker.start("tiny", str(broken), SMALL)
+        assert "\n" not in str(caught.value)
+
+    in_loop(run)
+
+
+def test_error_a_missing_file_is_refused(tmp_path: Path) -> None:
+    async def run() -> None:
+        with pytest.raises(ModelLoadError, match="model 'tiny' cannot be loaded"):
+            await Worker.start("tiny", str(tmp_path / "none.gguf"), SMALL)
+
+    in_loop(run)
+
+
+def test_error_a_worker_that_dies_while_loading_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _pretend(monkeypatch, tmp_path, "echo the machine is on fire >&2; kill -SEGV $$")
+
+    async def run() -> None:
+        with pytest.raises(WorkerDiedError, match=r"SIGSEGV \(the machine is on fire\)"):
+            await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+@pytest.mark.parametrize("garbage", [r"\377\377\377\377", r"\000\000\000\003abc", r"\000\000\000\000"])
+def test_error_a_worker_that_sends_garbage_is_ended(
+    garbage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _pretend(monkeypatch, tmp_path, f"printf '{garbage}' >&$3; exec sleep {PATIENCE}")
+
+    async def run() -> None:
+        with pytest.raises(WorkerDiedError, match=r"signal: SIGKILL \(.*frame of"):
+            await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+def test_error_a_worker_that_sends_half_a_frame_and_ends_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _pretend(monkeypatch, tmp_path, r"printf '\000\000\000\377half' >&$3; exit 3")
+
+    async def run() -> None:
+        with pytest.raises(WorkerDiedError, match="exit status 3"):
+            await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+def test_error_without_a_python_to_start_the_reason_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+
+    async def run() -> None:
+        with pytest.raises(FileError, match="cannot start a model runner: No such file"):
+            await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+def test_a_load_that_nobody_waits_for_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _pretend(monkeypatch, tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep {PATIENCE}")
+
+    async def run() -> None:
+        loading = asyncio.create_task(Worker.start("tiny", "fake:0", SMALL))
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            await asyncio.sleep(0.01)
+        loading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await loading
+        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+    in_loop(run)
+
+
+def test_a_load_given_up_at_any_moment_leaves_no_process() -> None:
+    async def run() -> None:
+        for turns in range(0, 40, 4):
+            loading = asyncio.create_task(Worker.start("tiny", "fake:0", SMALL))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            loading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await loading
+        assert not [child for child in psutil.Process().children() if "corral.runtime.engine.worker" in child.cmdline()]
+
+    in_loop(run)
+
+
+def test_error_a_prompt_the_engine_refuses_fails_alone(smollm2: Path) -> None:
+    async def run() -> None:
+        async with loaded(str(smollm2)) as worker:
+            with pytest.raises(RequestFailedError, match="model 'tiny': the prompt has no tokens"):
+                await answer(worker, "")
+            assert await answer(worker, "Once upon a time", num_predict=2)
+
+    in_loop(run)
+
+
+def test_closing_a_worker_twice_does_no_harm() -> None:
+    async def run() -> None:
+        async with loaded() as worker:
+            await worker.close()
+            assert worker.is_dead
+
+    in_loop(run)
+
+
+def _pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, commands: str) -> None:
+    """Have a shell script in place of the worker; its third argument is the socket's number."""
+    script = folder / "worker.sh"
+    script.write_text(f"#!/bin/bash\n{commands}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))

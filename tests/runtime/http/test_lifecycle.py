@@ -1,0 +1,185 @@
+"""Clients that go away, models that die, servers that stop: what happens to everybody else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.runtime.conftest import PATIENCE, FakeServer, Serve, eventually, kill
+
+ENDLESS: dict[str, dict[str, Any]] = {
+    "/api/generate": {"model": "tiny", "prompt": "endless"},
+    "/api/chat": {"model": "tiny", "messages": [{"role": "user", "content": "endless"}]},
+    "/v1/chat/completions": {"model": "tiny", "messages": [{"role": "user", "content": "endless"}], "stream": True},
+}
+ALL = pytest.mark.parametrize("path", list(ENDLESS))
+NEXT = {"model": "tiny", "prompt": "say:n;", "stream": False}
+SLOW = 0.3
+"""Seconds a token takes; an answer that fills the context outlasts PATIENCE, so waiting for its end fails."""
+
+
+def next_is_served(server: FakeServer) -> bool:
+    return server.post("/api/generate", NEXT).json()["response"] == "n"
+
+
+def is_asked(server: FakeServer) -> bool:
+    """Whether the first worker has something to answer."""
+    return bool(server.workers[0]._waiting)
+
+
+@contextmanager
+def unanswered(server: FakeServer, path: str, body: dict[str, Any]) -> Generator[socket.socket]:
+    """A connection that has sent its request; closed at the end, whatever has come."""
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    data = json.dumps(body).encode()
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (path.encode(), len(data), data)
+        )
+        yield connection
+
+
+@ALL
+def test_a_client_that_leaves_a_stream_frees_its_slot(serve: Serve, path: str) -> None:
+    with serve(seconds=SLOW, slots=1) as server:
+        with server.stream(path, ENDLESS[path]) as reply:
+            assert next(reply.iter_content(1))
+        assert next_is_served(server)
+        assert len(server.get("/api/ps")["models"]) == 1
+        assert server.starts == ["tiny:latest"]
+
+
+@ALL
+def test_a_client_that_leaves_before_the_answer_frees_its_slot(serve: Serve, path: str) -> None:
+    with serve(seconds=SLOW, slots=1) as server:
+        server.post("/api/generate", {"model": "tiny"})
+        with unanswered(server, path, ENDLESS[path] | {"stream": False}):
+            eventually(lambda: is_asked(server))
+        assert next_is_served(server)
+
+
+def test_a_client_that_leaves_while_it_waits_for_a_slot_is_forgotten(serve: Serve) -> None:
+    with serve(seconds=SLOW, slots=1) as server, server.stream("/api/generate", ENDLESS["/api/generate"]) as first:
+        assert next(first.iter_content(1))
+        for _ in range(5):
+            with unanswered(server, "/api/generate", ENDLESS["/api/generate"]):
+                pass
+        first.close()
+        assert next_is_served(server)
+
+
+def test_a_client_that_leaves_while_the_model_loads_ends_the_load(serve: Serve) -> None:
+    with serve(slots=1) as server:
+        with unanswered(server, "/api/generate", ENDLESS["/api/generate"]):
+            eventually(lambda: server.starts == ["tiny:latest"])
+        assert next_is_served(server)
+
+
+def test_many_clients_come_and_go_and_nothing_is_left_of_them(serve: Serve) -> None:
+    with serve(seconds=0.005, slots=2) as server:
+
+        def come_and_go(number: int) -> None:
+            path = list(ENDLESS)[number % 3]
+            with server.stream(path, ENDLESS[path]) as reply:
+                lines = reply.iter_lines()
+                for _ in range(number % 4):
+                    next(lines)
+
+        threads = [threading.Thread(target=come_and_go, args=(number,)) for number in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert next_is_served(server)
+        server.post("/api/generate", {"model": "tiny", "keep_alive": 0})
+        eventually(server.is_idle)
+
+
+def test_other_routes_answer_while_a_model_is_busy(serve: Serve) -> None:
+    with serve(seconds=SLOW, slots=1) as server, server.stream("/api/generate", ENDLESS["/api/generate"]) as reply:
+        assert next(reply.iter_content(1))
+        assert server.ask("HEAD", "/").status_code == 200
+        assert len(server.get("/api/tags")["models"]) == 3
+        assert len(server.get("/api/ps")["models"]) == 1
+
+
+def test_two_streams_share_a_model(serve: Serve) -> None:
+    with serve(seconds=0.02) as server:
+        with (
+            server.stream("/api/generate", ENDLESS["/api/generate"]) as one,
+            server.stream("/api/chat", ENDLESS["/api/chat"]) as two,
+        ):
+            assert next(one.iter_lines())
+            assert next(two.iter_lines())
+        assert server.starts == ["tiny:latest"]
+
+
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+def test_error_a_model_that_dies_ends_its_streams_with_an_error_line(serve: Serve, path: str) -> None:
+    with serve(seconds=0.02) as server:
+        with (
+            server.stream(path, ENDLESS[path]) as reply,
+            server.stream(path, ENDLESS[path] | {"model": "other"}) as other,
+        ):
+            lines = reply.iter_lines()
+            assert "error" not in json.loads(next(lines))
+            others = other.iter_lines()
+            next(others)
+            kill(server.workers[server.starts.index("tiny:latest")].pid)
+            *_, last = lines
+            assert list(json.loads(last)) == ["error"]
+            assert "unexpectedly stopped: signal: SIGKILL" in json.loads(last)["error"]
+            assert "error" not in json.loads(next(others))
+        assert next_is_served(server)
+
+
+def test_error_a_model_that_dies_before_the_first_word_is_a_500(serve: Serve) -> None:
+    with serve(seconds=PATIENCE) as server:
+        server.post("/api/generate", {"model": "tiny"})
+        replies: list[requests.Response] = []
+        asking = threading.Thread(target=lambda: replies.append(server.post("/api/generate", ENDLESS["/api/generate"])))
+        asking.start()
+        eventually(lambda: is_asked(server))
+        kill(server.workers[0].pid)
+        asking.join(PATIENCE)
+        assert replies[0].status_code == 500
+        assert "SIGKILL" in replies[0].json()["error"]
+
+
+def test_a_model_that_died_idle_is_loaded_anew(serve: Serve) -> None:
+    with serve() as server:
+        assert next_is_served(server)
+        kill(server.workers[0].pid)
+        eventually(lambda: server.get("/api/ps") == {"models": []})
+        assert next_is_served(server)
+        assert len(server.starts) == 2
+
+
+def test_a_model_idle_longer_than_its_keep_alive_goes(serve: Serve) -> None:
+    with serve(keep_alive=0.05) as server:
+        assert next_is_served(server)
+        eventually(server.is_idle)
+
+
+def test_no_more_models_than_allowed_are_loaded(serve: Serve) -> None:
+    with serve(max_loaded=1) as server:
+        for model in ("tiny", "other", "tiny"):
+            server.post("/api/generate", {"model": model})
+            assert [entry["name"] for entry in server.get("/api/ps")["models"]] == [f"{model}:latest"]
+        assert len(server.starts) == 3
+
+
+def test_a_server_stops_while_answers_are_given(serve: Serve) -> None:
+    with serve(seconds=0.05) as server:
+        reply = server.stream("/api/generate", ENDLESS["/api/generate"])
+        assert next(reply.iter_content(1))
+    reply.close()
+    assert not psutil.pid_exists(server.workers[0].pid)

@@ -1,0 +1,94 @@
+"""The real server with a real model: what the double cannot show."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Cli, serving
+from tests.runtime.conftest import FakeServer, Serve, eventually, kill
+
+ENDLESS = {"model": "smol", "prompt": "1, 2, 3, 4, 5, 6,", "raw": True, "options": {"num_ctx": 8192}}
+HELLO = {"model": "smol", "prompt": "Say hello.", "stream": False, "options": {"num_predict": 4}}
+
+
+@pytest.fixture(scope="module")
+def real(models_folder: Path) -> Generator[FakeServer]:
+    """`corral serve` with one slot."""
+    with serving(Cli(models_folder, models_folder.parent), OLLAMA_NUM_PARALLEL="1") as url:
+        yield FakeServer(url)
+
+
+def worker_of(server: FakeServer) -> psutil.Process:
+    """The worker process of a server that is one of our children."""
+    address = server.url.removeprefix("http://")
+    (process,) = [p for p in psutil.Process().children() if p.environ().get("OLLAMA_HOST") == address]
+    (worker,) = [child for child in process.children() if "corral.runtime.engine.worker" in child.cmdline()]
+    return worker
+
+
+def is_resting(process: psutil.Process) -> bool:
+    """Whether the process computes nothing."""
+    before = process.cpu_times()
+    time.sleep(0.3)
+    return process.cpu_times().user - before.user < 0.1
+
+
+def test_a_stream_left_early_frees_the_only_slot(real: FakeServer) -> None:
+    with real.stream("/api/generate", ENDLESS) as reply:
+        assert json.loads(next(reply.iter_lines()))["response"]
+    assert real.post("/api/generate", HELLO).json()["eval_count"] > 0
+    assert [entry["name"] for entry in real.get("/api/ps")["models"]] == ["smol:latest"]
+    assert real.get("/api/tags")["models"]
+    worker = worker_of(real)
+    eventually(lambda: is_resting(worker))
+
+
+def test_error_a_model_killed_in_a_stream_is_an_error_line_and_the_next_is_served(real: FakeServer) -> None:
+    with real.stream("/api/generate", ENDLESS) as reply:
+        lines = reply.iter_lines()
+        assert json.loads(next(lines))["response"]
+        kill(worker_of(real).pid)
+        *_, last = lines
+    assert json.loads(last)["error"].endswith("unexpectedly stopped: signal: SIGKILL")
+    assert real.post("/api/generate", HELLO).json()["eval_count"] > 0
+    assert real.ask("GET", "/").text == "Ollama is running"
+
+
+def test_strange_load_options_are_an_answer(real: FakeServer) -> None:
+    for options in ({"num_thread": 10**6}, {"num_ctx": 10**9, "num_batch": 10**9}, {"num_gpu": -(10**12)}):
+        body = HELLO | {"options": {"num_predict": 2, "repeat_last_n": 2 * 10**9, "repeat_penalty": 1.1, **options}}
+        assert real.post("/api/generate", body).json()["eval_count"] == 2
+
+
+def test_error_weights_the_engine_refuses_are_an_error_and_the_server_goes_on(serve: Serve) -> None:
+    with serve(is_real=True) as server:
+        for path in ("/api/generate", "/api/chat", "/v1/chat/completions"):
+            body = {"model": "tiny", "prompt": "hi", "messages": [{"role": "user", "content": "hi"}]}
+            reply = server.post(path, body)
+            assert reply.status_code == 500
+            assert "model 'tiny:latest' cannot be loaded: " in reply.text
+        assert server.get("/api/ps") == {"models": []}
+        assert len(server.get("/api/tags")["models"]) == 3
+
+
+def test_deterministic_answers_do_not_depend_on_company(models_folder: Path) -> None:
+    prompts = ["Once upon a time", "The three largest cities are", "def main():", "1, 2, 3,"]
+
+    with serving(Cli(models_folder, models_folder.parent), CORRAL_DETERMINISTIC="1") as url:
+        server = FakeServer(url)
+
+        def answer(prompt: str) -> str:
+            options = {"num_predict": 12, "temperature": 0.8, "seed": 5}
+            body = {"model": "smol", "prompt": prompt, "raw": True, "stream": False, "options": options}
+            return server.post("/api/generate", body).json()["response"]
+
+        alone = [answer(prompt) for prompt in prompts]
+        with ThreadPoolExecutor(len(prompts)) as pool:
+            assert list(pool.map(answer, prompts)) == alone

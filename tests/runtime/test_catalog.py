@@ -1,0 +1,139 @@
+"""What listings and /api/show say of stored models, also of strange and broken ones."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from corral.runtime.catalog import list_entries, show_reply
+from corral.runtime.served import ServedModel, served
+from corral.store.errors import BlobNotFoundError, IntegrityError, ModelNotFoundError
+
+from corral import Name, Store
+from tests.conftest import Cli
+
+STRING, ARRAY, FLOAT, UINT = 8, 9, 6, 4
+
+
+def string(text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def pair(key: str, kind: int, value: bytes) -> bytes:
+    return string(key) + struct.pack("<I", kind) + value
+
+
+def gguf(*pairs: bytes) -> bytes:
+    """A model of one tensor with more metadata."""
+    first = [
+        pair("general.architecture", STRING, string("llama")),
+        pair("llama.rope.scaling.original_context_length", UINT, struct.pack("<I", 99)),
+        pair("llama.context_length", UINT, struct.pack("<I", 256)),
+    ]
+    tensor = string("token_embd.weight") + struct.pack("<IQIQ", 1, 8, 0, 0)
+    every = [*first, *pairs]
+    header = b"GGUF" + struct.pack("<IQQ", 3, 1, len(every)) + b"".join(every) + tensor
+    return header + bytes(-len(header) % 32) + bytes(32)
+
+
+def create(cli: Cli, name: str, *pairs: bytes, modelfile: str = "") -> ServedModel:
+    """A stored model."""
+    (cli.folder / f"{name}.gguf").write_bytes(gguf(*pairs))
+    cli.ok("create", name, "-f", "-", stdin=f"FROM ./{name}.gguf\n{modelfile}")
+    return served(Store(cli.models), Name.parse(name))
+
+
+def test_a_number_json_has_no_word_for_is_null(cli: Cli) -> None:
+    nan, inf = struct.pack("<f", float("nan")), struct.pack("<f", float("inf"))
+    floats = struct.pack("<IQ", FLOAT, 3) + nan + struct.pack("<f", 0.5) + inf
+    odd = [pair("odd.nan", FLOAT, nan), pair("odd.inf", FLOAT, inf), pair("odd.list", ARRAY, floats)]
+    model = create(cli, "odd", *odd)
+    reply = show_reply(Store(cli.models), model, verbose=True)
+    json.dumps(reply, allow_nan=False)
+    info = reply["model_info"]
+    assert (info["odd.nan"], info["odd.inf"], info["odd.list"]) == (None, None, [None, 0.5, None])
+    assert show_reply(Store(cli.models), model)["model_info"]["odd.list"] is None
+
+
+def test_the_trained_context_is_the_first_context_length(cli: Cli) -> None:
+    info = show_reply(Store(cli.models), create(cli, "plain"))["model_info"]
+    found = [key for key in info if "context_length" in key]
+    assert found == ["llama.context_length", "llama.rope.scaling.original_context_length"]
+    assert "general.name" not in info
+
+
+@pytest.mark.parametrize(
+    ("pairs", "modelfile", "expected"),
+    [
+        ([], "", ["completion"]),
+        ([], 'TEMPLATE """{{ .Prompt }}{{ .Suffix }}"""', ["completion", "insert"]),
+        ([], 'TEMPLATE """{{ if .Tools }}{{ .Tools }}{{ end }}{{ .Prompt }}"""', ["completion", "tools"]),
+        ([pair("tokenizer.chat_template", STRING, string("{% if tools %}{% endif %}"))], "", ["completion", "tools"]),
+        (
+            [pair("tokenizer.chat_template", STRING, string("{% if tools %}{% endif %}"))],
+            "TEMPLATE {{ .Prompt }}",
+            ["completion"],
+        ),
+        ([pair("llama.pooling_type", UINT, struct.pack("<I", 1))], "", ["embedding"]),
+        (
+            [
+                pair("llama.vision.block_count", UINT, struct.pack("<I", 1)),
+                pair("llama.block_count", UINT, struct.pack("<I", 1)),
+            ],
+            "",
+            ["completion", "vision"],
+        ),
+    ],
+)
+def test_capabilities_follow_from_the_weights_and_the_template(
+    cli: Cli, pairs: list[bytes], modelfile: str, expected: list[str]
+) -> None:
+    assert create(cli, "model", *pairs, modelfile=modelfile).capabilities == expected
+
+
+def test_the_shown_template_is_the_one_in_use(cli: Cli) -> None:
+    jinja = pair("tokenizer.chat_template", STRING, string("{{ messages }}"))
+    store = Store(cli.models)
+    assert show_reply(store, create(cli, "a", jinja))["template"] == "{{ messages }}"
+    assert (
+        show_reply(store, create(cli, "b", jinja, modelfile="TEMPLATE {{ .Prompt }}!"))["template"] == "{{ .Prompt }}!"
+    )
+    assert show_reply(store, create(cli, "c"))["template"] == "{{ .Prompt }}"
+
+
+def test_parameters_are_a_line_each_that_can_be_read_again(cli: Cli) -> None:
+    modelfile = 'PARAMETER stop "a b"\nPARAMETER stop \'é"<\nPARAMETER temperature 0.5\nPARAMETER num_ctx 64\n'
+    text = show_reply(Store(cli.models), create(cli, "model", modelfile=modelfile))["parameters"]
+    lines = [line.split(maxsplit=1) for line in text.splitlines()]
+    assert [(name, json.loads(value)) for name, value in lines] == [
+        ("num_ctx", 64),
+        ("stop", "a b"),
+        ("stop", "'é\"<"),
+        ("temperature", 0.5),
+    ]
+    assert all(line.index(value) == 31 for line, (_, value) in zip(text.splitlines(), lines, strict=True))
+
+
+def test_error_what_is_damaged_is_not_listed_and_says_why(cli: Cli) -> None:
+    create(cli, "good")
+    create(cli, "lost", pair("general.name", STRING, string("lost")))
+    create(cli, "torn", pair("general.name", STRING, string("torn")))
+    store = Store(cli.models)
+    assert {entry["name"] for entry in list_entries(store)} == {"good:latest", "lost:latest", "torn:latest"}
+    served(store, Name.parse("lost")).weights.unlink()
+    torn = served(store, Name.parse("torn")).weights
+    torn.chmod(0o644)
+    torn.write_bytes(b"GGUF torn")
+    (cli.models / "manifests/registry.ollama.ai/library/junk").mkdir()
+    Path(cli.models, "manifests/registry.ollama.ai/library/junk/latest").write_text("junk")
+    assert {entry["name"] for entry in list_entries(store)} == {"good:latest"}
+    with pytest.raises(BlobNotFoundError, match="not in the store"):
+        served(store, Name.parse("lost"))
+    for name in ("torn", "junk"):
+        with pytest.raises(IntegrityError):
+            served(store, Name.parse(name))
+    with pytest.raises(ModelNotFoundError, match="model 'nope:latest' not found"):
+        served(store, Name.parse("nope"))
