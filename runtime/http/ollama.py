@@ -150,8 +150,12 @@ def _refuse_unsupported(asked: ModelRequest) -> None:
                 f'invalid format: {shown(str(asked.format))}; expected "json" or a valid JSON Schema object'
             )
         raise UnsupportedError("format is not supported yet")
-    if asked.logprobs:
+    if asked.logprobs or asked.top_logprobs:
         raise UnsupportedError("logprobs are not supported yet")
+    if asked.truncate is False:
+        raise UnsupportedError("truncate: false is not supported yet")
+    if asked.debug_render_only:
+        raise UnsupportedError("_debug_render_only is not supported yet")
 
 
 def _chunk(model: str, event: Event, *, is_chat: bool) -> dict[str, Any]:

@@ -21,7 +21,8 @@ def bind(host: str, port: int) -> socket.socket:
         )
     except OSError as cause:
         hint = "another server is running there; stop it, or choose another address with OLLAMA_HOST"
-        raise MachineError(f"{host}:{port}: cannot listen: {cause.strerror or cause}", hint=hint) from None
+        reason = (cause.strerror or str(cause)).partition(" (while attempting")[0]  # what follows is the address again
+        raise MachineError(f"{host}:{port}: cannot listen: {reason}", hint=hint) from None
 
 
 def is_loopback(host: str) -> bool:

@@ -48,6 +48,9 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     think: Any = None
     tools: list[Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
+    truncate: bool | None = None
+    debug_render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
 
     @property
     def wanted(self) -> str:

@@ -137,6 +137,9 @@ def test_error_what_cannot_be_done_yet_is_refused_and_not_ignored(fake: FakeServ
         {"images": ["aGk="]},
         {"format": "json"},
         {"logprobs": True},
+        {"top_logprobs": 3},
+        {"truncate": False},
+        {"_debug_render_only": True},
     ):
         assert "not supported yet" in error_of(fake.post("/api/generate", GENERATE | change), 400)
 
