@@ -16,6 +16,11 @@ from .decoder import DecodeError, Decoder, Sampler
 from .protocol import Cancel, Chunk, Failed, Finished, Generate, Reply, Request
 from .text import TextStream
 
+_PACE = 0.025
+"""Seconds between deliveries while several sequences run."""
+_LEAST_SHARED = 8
+"""A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
+
 
 @dataclass(slots=True, eq=False)
 class _Running:
@@ -36,6 +41,9 @@ class _Running:
     """The last token sampled, not yet evaluated."""
     generated: int = 0
     first_token: float = 0.0
+    donor: _Running | None = None
+    """Who evaluates, or has evaluated, the first `shared` tokens of this prompt too."""
+    shared: int = 0
 
     @property
     def is_prefilling(self) -> bool:
@@ -71,6 +79,7 @@ class BatchLoop:
         self._active: list[_Running] = []
         self._free = list(range(decoder.slots - 1, -1, -1))
         self._replies: list[Reply] = []
+        self._flushed = 0.0
 
     def submit(self, request: Request | None) -> None:
         """Hand a request over; None ends the loop."""
@@ -80,9 +89,12 @@ class BatchLoop:
         """Serve until None is submitted."""
         while self._take_requests():
             self._admit()
+            self._share()
             for group in self._groups():
                 self._step(group)
-            self._flush()
+            # Each delivery wakes the server, which needs a core that the next step needs too.
+            if len(self._active) < 2 or time.perf_counter() - self._flushed > _PACE:
+                self._flush()
 
     def _take_requests(self) -> bool:
         """Take what has come in, waiting for something when there is nothing to do. False: the loop should end."""
@@ -122,7 +134,33 @@ class BatchLoop:
             running = self._waiting.popleft()
             running.slot = self._free.pop()
             running.sampler = self._decoder.sampler(running.request.sampling, running.prompt)
+            self._choose_donor(running)
             self._active.append(running)
+
+    def _choose_donor(self, running: _Running) -> None:
+        """Find the running prompt that begins most like this one, so that users with one system message read it once."""
+        if not self._decoder.can_share or self._deterministic:
+            return
+        most = len(running.prompt) - 1  # the last token is evaluated, for what follows it
+        for other in self._active:
+            common = next(
+                (i for i, (a, b) in enumerate(zip(running.prompt, other.prompt, strict=False)) if a != b), most
+            )
+            common = min(common, most, len(other.prompt))
+            if common >= _LEAST_SHARED and common > running.shared:
+                running.donor, running.shared = other, common
+
+    def _share(self) -> None:
+        """Hand over the beginnings that are evaluated by now."""
+        for running in self._active:
+            donor = running.donor
+            if donor is None:
+                continue
+            if donor.slot < 0:  # it ended before it got so far
+                running.donor = None
+            elif donor.done >= running.shared:
+                self._decoder.share(donor.slot, running.slot, running.shared)
+                running.done, running.donor = running.shared, None
 
     def _groups(self) -> Iterable[list[_Running]]:
         """The sequences that share a batch: all of them, or each alone where results must not depend on company."""
@@ -158,7 +196,7 @@ class BatchLoop:
         for running in group:
             room = self._decoder.num_batch - batch.size
             # A sequence whose token has just been added is past its prompt, so it is not packed twice.
-            if running.is_prefilling and room > 0:
+            if running.is_prefilling and room > 0 and running.donor is None:
                 batch.add(running, running.prompt[running.done : running.done + room])
                 if not running.is_prefilling:
                     batch.rows.append((running, batch.size - 1))
@@ -204,6 +242,7 @@ class BatchLoop:
         self._active.remove(running)
         self._decoder.forget(running.slot)
         self._free.append(running.slot)
+        running.slot = -1
         if running.sampler:
             running.sampler.close()
 
@@ -211,6 +250,7 @@ class BatchLoop:
         if self._replies:
             self._send(self._replies)
             self._replies = []
+            self._flushed = time.perf_counter()
 
 
 def fit_prompt(prompt: list[int], limit: int, keep: int) -> tuple[list[int], int]:

@@ -38,6 +38,8 @@ class Decoder(Protocol):
     slots: int
     num_batch: int
     """Tokens a batch may hold."""
+    can_share: bool
+    """Whether a sequence may be given the beginning of another."""
 
     def describe(self) -> Loaded:
         """What the server needs to know of the model."""
@@ -65,6 +67,10 @@ class Decoder(Protocol):
 
     def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> None:
         """Evaluate a batch; rows with `wanted` set can be sampled afterwards. Raises DecodeError."""
+        ...
+
+    def share(self, source: int, target: int, count: int) -> None:
+        """Give an empty sequence the first `count` tokens of another, without evaluating them again."""
         ...
 
     def forget(self, sequence: int) -> None:

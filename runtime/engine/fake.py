@@ -25,6 +25,7 @@ class FakeDecoder:
         self.num_ctx = options.num_ctx
         self.slots = options.slots
         self.num_batch = options.num_batch
+        self.can_share = not options.deterministic
         self.batches: list[int] = []
         """How many sequences each batch held."""
         self._step_seconds = step_seconds
@@ -71,6 +72,10 @@ class FakeDecoder:
             cells.append(int(token))
             self._rows.append(list(cells) if want else None)
         self.batches.append(len(set(sequences.tolist())))
+
+    def share(self, source: int, target: int, count: int) -> None:
+        """Copy the beginning of a sequence."""
+        self._cells[target] = self._cells[source][:count]
 
     def forget(self, sequence: int) -> None:
         """Clear a sequence."""

@@ -53,6 +53,10 @@ class LlamaDecoder:
         self._vocab_size: int = _llama.llama_vocab_n_tokens(self._vocab)
         self.num_ctx = options.num_ctx
         self.slots = options.slots
+        # A sliding window or a recurrent state keeps no beginning that could be copied.
+        keeps_all = not _llama.llama_model_n_swa(self._model) and not _llama.llama_model_is_hybrid(self._model)
+        keeps_all = keeps_all and not _llama.llama_model_is_recurrent(self._model)
+        self.can_share = keeps_all and not options.deterministic
         self.num_batch: int = _llama.llama_n_batch(self._context)
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._batch = _Batch(self.num_batch)
@@ -164,6 +168,10 @@ class LlamaDecoder:
             raise DecodeError(
                 f"the engine could not evaluate a batch of {len(tokens)}: {reasons.get(result, f'code {result}')}"
             )
+
+    def share(self, source: int, target: int, count: int) -> None:
+        """Enter the target in the source's first cells; nothing is copied in a unified cache."""
+        _llama.llama_memory_seq_cp(self._memory, source, target, 0, count)
 
     def forget(self, sequence: int) -> None:
         """Clear a sequence from the KV cache."""

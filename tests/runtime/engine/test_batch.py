@@ -95,6 +95,38 @@ def test_company_does_not_change_an_answer() -> None:
     assert list(together.texts.values()) == alone
 
 
+def test_a_beginning_in_common_is_evaluated_once() -> None:
+    decoder = FakeDecoder(LoadOptions(num_ctx=256, slots=3, num_batch=512))
+    evaluated: list[int] = []
+    decode = decoder.decode
+
+    def counted(tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> None:
+        evaluated.append(len(tokens))
+        decode(tokens, positions, sequences, wanted)
+
+    decoder.decode = counted
+    beginning = "the same long system message for everyone, "
+    prompts = [beginning + end for end in ("say:one;", "say:two;", "and so on")]
+    alone = [
+        run(FakeDecoder(LoadOptions(num_ctx=256, slots=1)), [ask(0, prompt, num_predict=4)]).texts[0]
+        for prompt in prompts
+    ]
+    together = run(decoder, [ask(number, prompt, num_predict=4) for number, prompt in enumerate(prompts)])
+    assert [together.texts[number] for number in range(3)] == alone
+    assert [together.finished[number].prompt_tokens for number in range(3)] == [len(prompt) + 1 for prompt in prompts]
+    assert sum(evaluated) < 2 * len(beginning)
+
+
+def test_who_waits_for_a_beginning_goes_on_when_its_reader_is_cancelled() -> None:
+    decoder = FakeDecoder(LoadOptions(num_ctx=256, slots=3, num_batch=16))
+    long = "a prompt that takes several batches to read, because it is so long, "
+    first = [ask(0, "say:abc;"), ask(1, long + "say:x;"), ask(2, long + "say:yes;")]
+    outcome = run(decoder, first, meanwhile=cancel(1, after=1))
+    assert outcome.texts[0] == "abc"
+    assert outcome.texts[2] == "yes"
+    assert 1 not in outcome.finished
+
+
 def test_deterministic_evaluates_each_sequence_alone() -> None:
     model = decoder(slots=3)
     outcome = run(model, [ask(number, f"say:{number};") for number in range(3)], deterministic=True)

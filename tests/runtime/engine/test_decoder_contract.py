@@ -93,6 +93,15 @@ def test_a_sequence_goes_on_where_it_was(decoder: Decoder) -> None:
     assert evaluate(decoder, tokens[3:], slot=1, start=3) == whole
 
 
+def test_a_sequence_may_begin_with_anothers_beginning(decoder: Decoder) -> None:
+    assert decoder.can_share
+    tokens = decoder.tokenize(SENTENCE)
+    whole = evaluate(decoder, tokens, slot=0)
+    decoder.share(0, 1, 4)
+    decoder.forget(0)
+    assert evaluate(decoder, tokens[4:], slot=1, start=4) == whole
+
+
 def test_error_a_gap_in_the_positions_is_refused_and_does_no_harm(decoder: Decoder) -> None:
     tokens = decoder.tokenize(SENTENCE)
     first = evaluate(decoder, tokens)
