@@ -16,7 +16,23 @@ from ..store.errors import BugError, CorralError, InputError, IntegrityError, Ma
 from . import console
 from .settings import Settings
 
-VERBS = ("serve", "create", "show", "run", "stop", "pull", "push", "list", "ps", "cp", "rm", "gc")
+VERBS = (
+    "serve",
+    "create",
+    "show",
+    "run",
+    "stop",
+    "pull",
+    "push",
+    "list",
+    "ps",
+    "cp",
+    "rm",
+    "gc",
+    "lint",
+    "fmt",
+    "parse",
+)
 ALIASES = {"ls": "list", "start": "serve"}
 
 EXIT_CODES: dict[type[CorralError], int] = {
@@ -86,8 +102,9 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
     if wanted:
         from .. import __version__
+        from ..modelfile.level import API_LEVEL
 
-        console.out(f"corral version is {__version__}")
+        console.out(f"corral version is {__version__} (Ollama API {API_LEVEL})")
         raise typer.Exit
 
 

@@ -6,7 +6,8 @@ import signal
 from types import FrameType
 
 from .. import __version__
-from ..runtime.http.app import OLLAMA_LEVEL, make_app
+from ..modelfile.level import API_LEVEL
+from ..runtime.http.app import make_app
 from ..runtime.http.server import Server, bind, is_loopback
 from . import console
 from .engine import engine_defaults, start_logging
@@ -23,7 +24,7 @@ def command() -> None:
         engine_defaults(settings),
         origins=settings.origins,
         loopback=is_loopback(host),
-        version=settings.text("OLLAMA_VERSION") or OLLAMA_LEVEL,
+        version=settings.text("OLLAMA_VERSION") or API_LEVEL,
         max_loaded=settings.count("MAX_LOADED_MODELS", 0) or 3,
         max_queue=settings.count("MAX_QUEUE", 512),
     )

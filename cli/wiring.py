@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ..store.errors import InputError
 from ..store.local import Store
 from ..store.name import Name
 from ..store.progress import Report
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..modelfile.lint import CountTokens
 
 
 def local_store(settings: Settings, *, local: bool) -> Store:
@@ -30,3 +34,10 @@ def puller(store: Store, *, insecure: bool) -> Callable[[Name, Report], None]:
         pull(name, store, insecure=insecure, report=report)
 
     return resolve
+
+
+def token_counter() -> CountTokens:
+    """What counts tokens for lint: the engine, where one is installed."""
+    from ..runtime.engine.vocabulary import count_tokens
+
+    return count_tokens

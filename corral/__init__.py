@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .modelfile.builder import build
-    from .modelfile.diagnostics import Diagnostic, ModelfileError
+    from .modelfile.diagnostics import ModelfileError
     from .modelfile.nodes import Modelfile
     from .modelfile.parser import parse
+    from .modelfile.rules import Diagnostic
+    from .modelfile.template.errors import TemplateError
     from .modelfile.template.parser import Template
     from .store.config import Config
     from .store.digest import Digest
@@ -27,7 +29,7 @@ _HOMES = {
     "Config": ".store.config",
     "CorralError": ".store.errors",
     "Descriptor": ".store.manifest",
-    "Diagnostic": ".modelfile.diagnostics",
+    "Diagnostic": ".modelfile.rules",
     "Digest": ".store.digest",
     "Manifest": ".store.manifest",
     "Modelfile": ".modelfile.nodes",
@@ -35,6 +37,7 @@ _HOMES = {
     "Name": ".store.name",
     "Store": ".store.local",
     "Template": ".modelfile.template.parser",
+    "TemplateError": ".modelfile.template.errors",
     "build": ".modelfile.builder",
     "parse": ".modelfile.parser",
 }
@@ -51,6 +54,7 @@ __all__ = [
     "Name",
     "Store",
     "Template",
+    "TemplateError",
     "__version__",
     "build",
     "parse",

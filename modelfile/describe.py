@@ -9,9 +9,9 @@ from ..store.errors import IntegrityError
 from ..store.local import Store
 from ..store.manifest import Manifest
 from . import nodes
-from .builder import read_config, read_parameters
 from .parameters import Value
 from .source import Span
+from .sources import read_config, read_parameters
 
 MAX_TEXT_BYTES = 64 << 20
 _NOWHERE = Span(0, 0)

@@ -4,61 +4,52 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal
 
 from ..store.errors import InputError, one_line
-from .source import Source, Span
+from .rules import Diagnostic
+from .source import Source
 
 _MAX_SHOWN_LINE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
-    """One problem, with the text it is about."""
+def headline(found: Diagnostic, source: Source) -> str:
+    """`file:line:col: severity: message [code]`."""
+    line, column = source.position(found.span.start)
+    return f"{source.filename}:{line}:{column}: {found.severity}: {one_line(found.message)} [{found.code}]"
 
-    span: Span
-    message: str
-    hint: str | None = None
-    severity: Literal["error", "warning"] = "error"
 
-    def headline(self, source: Source) -> str:
-        """`file:line:col: severity: message`."""
-        line, column = source.position(self.span.start)
-        return f"{source.filename}:{line}:{column}: {self.severity}: {one_line(self.message)}"
-
-    def render(self, source: Source) -> str:
-        """The headline, the source line with a caret under the span, and the hint."""
-        line, column = source.position(self.span.start)
-        text = source.line(line)
-        width = max(1, min(self.span.end - self.span.start, len(text) - column + 1))
-        first = max(0, column - _MAX_SHOWN_LINE // 2)
-        shown = _visible(text[first : first + _MAX_SHOWN_LINE])
-        lead = _columns(_visible(text[first : column - 1]))
-        marker = "^" + "~" * (_columns(_visible(text[column - 1 : column - 1 + width])) - 1)
-        gutter = " " * len(str(line))
-        rows = [
-            self.headline(source),
-            f" {line} | {shown}",
-            f" {gutter} | {' ' * lead}{marker[:_MAX_SHOWN_LINE]}",
-        ]
-        if self.hint:
-            rows.append(f" {gutter} = {self.hint}")
-        return "\n".join(rows)
+def render(found: Diagnostic, source: Source) -> str:
+    """The headline, the source line with a caret under the span, and the hint."""
+    line, column = source.position(found.span.start)
+    text = source.line(line)
+    width = max(1, min(found.span.end - found.span.start, len(text) - column + 1))
+    first = max(0, column - _MAX_SHOWN_LINE // 2)
+    shown = _visible(text[first : first + _MAX_SHOWN_LINE])
+    lead = _columns(_visible(text[first : column - 1]))
+    marker = "^" + "~" * (_columns(_visible(text[column - 1 : column - 1 + width])) - 1)
+    gutter = " " * len(str(line))
+    rows = [
+        headline(found, source),
+        f" {line} | {shown}",
+        f" {gutter} | {' ' * lead}{marker[:_MAX_SHOWN_LINE]}",
+    ]
+    if found.hint:
+        rows.append(f" {gutter} = {found.hint}")
+    return "\n".join(rows)
 
 
 class ModelfileError(InputError):
-    """A Modelfile that cannot be built. `diagnostics` has every problem found; str() is the first one's headline."""
+    """A Modelfile that cannot be built. `diagnostics` has every error found; str() is the first one's headline."""
 
     def __init__(self, source: Source, diagnostics: Iterable[Diagnostic]) -> None:
         self.source = source
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.span.start, d.message)))
-        super().__init__(self.diagnostics[0].headline(source), hint=self.diagnostics[0].hint)
+        super().__init__(headline(self.diagnostics[0], source), hint=self.diagnostics[0].hint)
 
     def render(self) -> str:
         """All problems as a person reads them."""
-        return "\n".join(diagnostic.render(self.source) for diagnostic in self.diagnostics)
+        return "\n".join(render(found, self.source) for found in self.diagnostics)
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:

@@ -6,7 +6,8 @@ ended by one blank. PARAMETER and MESSAGE then have a name or role, ended by one
   the following lines belong to it;
 - there are no escapes, no inline comments, no continuation lines, and `'` is no quote;
 - characters that cannot be printed are dropped, except tabs, and line ends inside quotes.
-What Ollama stops at, this scanner reports; then it goes on at the next line to find the other problems too.
+What Ollama stops at, this scanner reports; then it goes on at the next line to find the other problems too. In strict mode
+it also stops at what Ollama swallows.
 """
 
 from __future__ import annotations
@@ -18,13 +19,23 @@ from typing import Any
 from lark import Token
 from lark.lexer import Lexer
 
-from .diagnostics import Diagnostic, did_you_mean
-from .source import Source, Span
+from ..store.errors import InputError
+from . import rules
+from .diagnostics import did_you_mean
+from .printable import first_dropped, kept
+from .rules import Diagnostic, Rule
+from .source import MAX_NODES, Source, Span
 
 KEYWORDS = (
     "from", "license", "template", "system", "adapter", "draft", "renderer", "parser", "parameter", "message", "requires",
 )  # fmt: skip
 ROLES = ("system", "user", "assistant")
+MODCTL_KEYWORDS = (
+    "NAME", "ARCH", "FAMILY", "FORMAT", "PARAMSIZE", "PRECISION", "QUANTIZATION", "CONFIG", "MODEL", "CODE", "DOC", "DATASET",
+)  # fmt: skip
+"""Instructions of the other Modelfile, that of CNCF's modctl, which packs files instead of describing a model."""
+MAX_FINDINGS = 1000
+"""After so many problems the rest of the file is not looked at."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _LINE = re.compile(r"[^\r\n]*")
@@ -32,6 +43,8 @@ _LETTERS = re.compile(r"[A-Za-z]*")
 _WORD = re.compile(r"[A-Za-z0-9_]*")
 _UNBROKEN = re.compile(r"[^ \t\r\n]*")
 _TRIMMED = " \t\r\n"
+_RESUMES = re.compile(rf"^(?:{'|'.join(KEYWORDS).upper()})[ \t]", re.MULTILINE)
+"""Where the scanner goes on after a quote that never ends: it would be swallowed by the quote, but was hardly meant to."""
 
 
 class ModelfileLexer(Lexer):
@@ -49,17 +62,22 @@ class ModelfileLexer(Lexer):
 class Scanner:
     """One pass over a source; `diagnostics` fills up while tokens() is consumed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, strict: bool = False) -> None:
         self.source = source
         self.diagnostics: list[Diagnostic] = []
+        self.failed: set[str] = set()
+        """Keywords of instructions that were ill-formed, or were probably meant by an unknown one."""
         self._text = source.text
+        self._strict = strict
         self._at = 0
+        self._endless: set[str] = set()
+        """Quotes that are known not to end any more line."""
 
     def tokens(self) -> Iterator[Token]:
         """Keyword, name and value tokens; an ill-formed instruction gives none."""
-        while True:
+        for _ in range(MAX_NODES):
             self._at = self._end(_BLANKS)
-            if self._at >= len(self._text):
+            if self._at >= len(self._text) or len(self.diagnostics) >= MAX_FINDINGS:
                 return
             if self._text[self._at] == "#":
                 start = self._at
@@ -67,92 +85,157 @@ class Scanner:
                 yield self._token("COMMENT", self._text[start + 1 : self._at], start)
             else:
                 yield from self._instruction()
+        raise InputError(f"{self.source.filename}: more than {MAX_NODES} instructions and comments")
 
     def _instruction(self) -> Iterator[Token]:
         begin = start = self._at
-        if not self._text[start].isprintable():  # Ollama drops one such character before a keyword
+        if first_dropped(self._text, start, start + 1):  # Ollama drops one such character before a keyword
             start = self._at = start + 1
         self._at = self._end(_LETTERS)
         word = self._text[start : self._at]
         if word.lower() not in KEYWORDS:
             self._unknown(begin)
             return
-        tokens = [self._token(word.upper(), word, start)]
+        if start > begin:
+            self._invisible(begin, start)
+        keyword = self._token(word.upper(), word, start)
         if not self._blank_follows():
-            self._wrong(start, f"{word.upper()} needs a value on the same line", 'an empty value is written ""')
+            self.failed.add(keyword.type)
+            needs = 'an empty value is written ""'
+            self._wrong(rules.NO_VALUE, start, f"{keyword.type} needs a value on the same line", needs)
             return
-        if tokens[0].type == "PARAMETER":
-            tokens += self._word(
-                _WORD, "NAME", "PARAMETER needs a name, one space and a value: PARAMETER temperature 0.7"
-            )
-        elif tokens[0].type == "MESSAGE":
-            tokens += self._word(_LETTERS, "ROLE", "MESSAGE needs a role, one space and a text: MESSAGE user Hello")
-        if tokens[0].type in ("PARAMETER", "MESSAGE") and len(tokens) < 2:
-            return
-        tokens += self._value()
-        if tokens[-1].type == "VALUE":
-            yield from tokens
+        tokens = [keyword]
+        if keyword.type in ("PARAMETER", "MESSAGE"):
+            word_token = self._word(keyword)
+            if word_token is None:
+                return
+            tokens.append(word_token)
+        value = self._value()
+        if value is not None:
+            yield from (*tokens, value)
 
-    def _word(self, rule: re.Pattern[str], kind: str, needs: str) -> list[Token]:
+    def _word(self, keyword: Token) -> Token | None:
+        """A parameter's name or a message's role."""
+        is_role = keyword.type == "MESSAGE"
+        what, rule = ("role", _LETTERS) if is_role else ("name", _WORD)
         start = self._at
         self._at = self._end(rule)
-        word = self._token(kind, self._text[start : self._at], start)
+        word = self._token(what.upper(), self._text[start : self._at], start)
         if not self._blank_follows():
             bad = self._text[self._at : self._at + 1]
-            ended = f"the line ends after the {kind.lower()}"
-            self._wrong(start, f"{bad!r} cannot stand in a {kind.lower()}" if bad.strip() else ended, needs)
-            return []
-        if kind == "ROLE" and word not in ROLES:
-            hint = (
-                did_you_mean(word, ROLES)
-                or "the role is system, user or assistant, in lower case, after exactly one space"
+            ended = f"the line ends after the {what}"
+            said = "MESSAGE needs a role, one space and a text: MESSAGE user Hello"
+            if not is_role:
+                said = "PARAMETER needs a name, one space and a value: PARAMETER temperature 0.7"
+            self._wrong(rules.BAD_NAME, start, f"{bad!r} cannot stand in a {what}" if bad.strip() else ended, said)
+            return None
+        if not word and (self._strict or is_role):
+            span = Span(start, start + 1)
+            self._found(
+                rules.DOUBLED_BLANK, span, f"two blanks after {keyword.type}", f"one blank stands before the {what}"
             )
-            self.diagnostics.append(
-                Diagnostic(Span(start, start + max(1, len(word))), f"unknown message role {str(word)!r}", hint)
-            )
-        return [word]
+        elif is_role and word not in ROLES:
+            hint = did_you_mean(word, ROLES) or "the role is system, user or assistant, in lower case"
+            self._found(rules.UNKNOWN_ROLE, Span(start, self._at - 1), f"unknown message role {str(word)!r}", hint)
+        return word
 
-    def _value(self) -> list[Token]:
+    def _value(self) -> Token | None:
         start = self._at
         self._at = self._end(_LINE)
-        first_line = _kept(self._text[start : self._at])
-        kept = [first_line]
+        first_line = kept(self._text[start : self._at])
+        parts = [first_line]
         opening = first_line.strip(_TRIMMED)
         quote = '"""' if opening.startswith('"""') else '"' if opening.startswith('"') else ""
         closed = len(opening) >= 2 * len(quote) and opening.endswith(quote)
+        if not closed and quote in self._endless:
+            self._unterminated(start, quote)
+            return None
         while not closed:
             if self._at >= len(self._text):
-                at = self._text.index('"', start)
-                cure = f"end it with {quote} as the last thing on a line"
-                self.diagnostics.append(
-                    Diagnostic(Span(at, at + len(quote)), f"the text that begins with {quote} never ends", cure)
-                )
-                return []
+                self._endless.add(quote)
+                self._unterminated(start, quote)
+                return None
             begin = self._at + 1
             newline = self._text[self._at]
             self._at = begin
             self._at = self._end(_LINE)
-            line = _kept(self._text[begin : self._at])
-            kept += (newline, line)
+            line = kept(self._text[begin : self._at])
+            parts += (newline, line)
             # A blank line leaves the trimmed text as it was at the line before, where it was not closed.
             closed = line.strip(_TRIMMED).endswith(quote)
-        value = "".join(kept).strip(_TRIMMED)
+        self._invisible(start, self._at)
+        value = "".join(parts).strip(_TRIMMED)
         while start < self._at and self._text[start] in _TRIMMED:
             start += 1
-        return [self._token("VALUE", value[len(quote) : len(value) - len(quote)], start)]
+        if len(parts) > 1:
+            self._text_after_quote(start, quote)
+        return self._token("VALUE", value[len(quote) : len(value) - len(quote)], start)
+
+    def _unterminated(self, start: int, quote: str) -> None:
+        """Report a quote that no line ends with, and go on where an instruction begins in spite of it."""
+        at = self._text.index('"', start)
+        line_end = _LINE.match(self._text, at)
+        assert line_end
+        cure = f"end it with {quote} as the last thing on a line"
+        if quote in self._text[at + len(quote) : line_end.end()]:
+            cure = f"nothing may stand after the closing {quote}, no comment either"
+        self._found(
+            rules.UNTERMINATED, Span(at, at + len(quote)), f"the text that begins with {quote} never ends", cure
+        )
+        resumes = _RESUMES.search(self._text, line_end.end())
+        self._at = resumes.start() if resumes else len(self._text)
+
+    def _text_after_quote(self, start: int, quote: str) -> None:
+        """A value of several lines that could have ended earlier, had nothing stood after the quote on its line."""
+        at = self._text.find(quote, start + len(quote), self._at - len(quote))
+        while at >= 0 and not self._text[at + len(quote) : self._line_end(at)].strip(_TRIMMED + '"'):
+            at = self._text.find(quote, self._line_end(at), self._at - len(quote))
+        if at >= 0:
+            after = at + len(quote)
+            cure = 'take it away; if the quotes belong to the text, put """ around it'
+            if quote == '"""':
+                cure = "take it away, or end the text on a line of its own"
+            self._found(
+                rules.TEXT_AFTER_QUOTE,
+                Span(after, self._line_end(after)),
+                f"text after a closing {quote}: the value runs on over the next lines",
+                cure,
+            )
+
+    def _invisible(self, start: int, end: int) -> None:
+        found = first_dropped(self._text, start, end)
+        if found:
+            what = f"U+{ord(found[0]):04X} is no printable character and is dropped"
+            self._found(rules.INVISIBLE, Span(*found.span()), what, "take it away; the language has no way to write it")
 
     def _unknown(self, start: int) -> None:
         self._at = start
         self._at = self._end(_UNBROKEN)
         word = self._text[start : self._at]
+        if word in MODCTL_KEYWORDS:
+            self._modctl(start, word)
+            return
         known = [keyword.upper() for keyword in KEYWORDS]
-        hint = did_you_mean(word, known) or f"an instruction is one of {', '.join(known)}"
-        self._wrong(start, f"unknown instruction {word[:40]!r}", hint)
+        hint = did_you_mean(word, known)
+        self.failed.update(keyword for keyword in known if hint and keyword in hint)
+        hint = hint or f"an instruction is one of {', '.join(known)}"
+        self._wrong(rules.UNKNOWN_INSTRUCTION, start, f"unknown instruction {word[:40]!r}", hint)
 
-    def _wrong(self, start: int, message: str, hint: str) -> None:
+    def _modctl(self, start: int, word: str) -> None:
+        self.failed.add("FROM")
+        if any(found.rule is rules.MODCTL for found in self.diagnostics):
+            self._at = self._end(_LINE)
+            return
+        message = f"{word} is an instruction of CNCF modctl's Modelfile, which is another language of that name"
+        self._wrong(rules.MODCTL, start, message, "build this file with modctl, or begin with FROM and a GGUF file")
+
+    def _wrong(self, rule: Rule, start: int, message: str, hint: str) -> None:
         """Report an instruction that ends here and go on at the next line."""
-        self.diagnostics.append(Diagnostic(Span(start, max(self._at, start + 1)), message, hint))
+        self._found(rule, Span(start, max(self._at, start + 1)), message, hint)
         self._at = self._end(_LINE)
+
+    def _found(self, rule: Rule, span: Span, message: str, hint: str) -> None:
+        self.diagnostics.append(rule.at(span, message, hint, strict=self._strict))
 
     def _blank_follows(self) -> bool:
         """Take the one blank that ends a word."""
@@ -161,14 +244,14 @@ class Scanner:
             return True
         return False
 
+    def _line_end(self, offset: int) -> int:
+        found = _LINE.match(self._text, offset)
+        assert found
+        return found.end()
+
     def _end(self, rule: re.Pattern[str]) -> int:
         found = rule.match(self._text, self._at)
         return found.end() if found else self._at
 
     def _token(self, kind: str, value: str, start: int) -> Token:
         return Token(kind, value, start_pos=start, end_pos=self._at)
-
-
-def _kept(text: str) -> str:
-    """What Ollama keeps of a line: printable characters and tabs."""
-    return text if text.isprintable() else "".join(c for c in text if c.isprintable() or c == "\t")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .rules import Diagnostic
 from .source import Source, Span
 
 
@@ -20,9 +21,24 @@ class Instruction:
     """From the keyword to the end of the value."""
     value_span: Span = field(compare=False)
 
+    @property
+    def keyword(self) -> str:
+        """The instruction's word, in capitals."""
+        return type(self).__name__.upper()
+
+    @property
+    def flat(self) -> tuple[str, str]:
+        """The pair that Ollama's parser makes of the instruction: a name in lower case and the value."""
+        return (self.keyword.lower(), self.value)
+
 
 class From(Instruction):
     """`FROM path-or-name`."""
+
+    @property
+    def flat(self) -> tuple[str, str]:
+        """`("model", value)`."""
+        return ("model", self.value)
 
 
 class License(Instruction):
@@ -64,6 +80,11 @@ class Parameter(Instruction):
     name: str
     name_span: Span = field(compare=False)
 
+    @property
+    def flat(self) -> tuple[str, str]:
+        """`(name, value)`."""
+        return (self.name, self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Message(Instruction):
@@ -72,10 +93,15 @@ class Message(Instruction):
     role: str
     role_span: Span = field(compare=False)
 
+    @property
+    def flat(self) -> tuple[str, str]:
+        """`("message", "role: text")`."""
+        return ("message", f"{self.role}: {self.value}")
+
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """`# text`, to the end of its line."""
+    """`# text`, to the end of its line; blanks at the end are not part of it."""
 
     text: str
     span: Span = field(compare=False)
@@ -90,6 +116,8 @@ class Modelfile:
 
     nodes: tuple[Node, ...]
     source: Source = field(compare=False)
+    findings: tuple[Diagnostic, ...] = field(default=(), compare=False)
+    """What is wrong or doubtful in the language, in the order of the text; `parse` lets no error through."""
 
     @property
     def instructions(self) -> tuple[Instruction, ...]:

@@ -28,50 +28,73 @@ class ParameterSpec:
     kind: Kind
     default: Value | None
     """The value at run time when nothing sets it; None: chosen by the machine or the model."""
-    when: Literal["load", "request"]
-    """Whether a change needs the model loaded anew."""
+    when: Literal["load", "request", "never"]
+    """Whether a change needs the model loaded anew; a deprecated one has no effect ever."""
     meaning: str
+    least: float = -math.inf
+    most: float = math.inf
+    special: tuple[int, ...] = ()
+    """Values outside the range that mean something, as -1 often does."""
+    source: str = "Ollama 0.33, api.Options"
+    """Where name and type come from."""
+
+    @property
+    def is_deprecated(self) -> bool:
+        """Whether it is accepted without effect."""
+        return self.when == "never"
+
+    @property
+    def range_text(self) -> str:
+        """The values that make sense, in words; "" when all of the type do."""
+        bounds = [f"{bound:g}" for bound in (self.least, self.most) if math.isfinite(bound)]
+        words = " to ".join(bounds) if len(bounds) == 2 else f"from {bounds[0]}" if bounds else ""
+        return f"{words}, or {' or '.join(map(str, self.special))}" if self.special and words else words
+
+    def allows(self, value: Value) -> bool:
+        """Whether the value makes sense. Ollama checks no range, so this is advice."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        return self.least <= value <= self.most or value in self.special
+
+
+def _deprecated(name: str, kind: Kind) -> ParameterSpec:
+    return ParameterSpec(name, kind, None, "never", "deprecated", source="Ollama 0.33, api.FormatParams")
 
 
 _SPECS = (
-    ParameterSpec("num_ctx", "int", None, "load", "context window in tokens"),
-    ParameterSpec("num_batch", "int", None, "load", "prompt tokens evaluated at once"),
-    ParameterSpec("num_gpu", "int", -1, "load", "layers on the GPU; -1 lets the machine decide, 0 uses the CPU"),
-    ParameterSpec("main_gpu", "int", None, "load", "the GPU for small tensors"),
+    ParameterSpec("num_ctx", "int", None, "load", "context window in tokens", 4),
+    ParameterSpec("num_batch", "int", None, "load", "prompt tokens evaluated at once", 1),
+    ParameterSpec("num_gpu", "int", -1, "load", "layers on the GPU; -1 lets the machine decide", 0, special=(-1,)),
+    ParameterSpec("main_gpu", "int", None, "load", "the GPU for small tensors", 0),
     ParameterSpec("use_mmap", "bool", None, "load", "map the weights instead of reading them"),
-    ParameterSpec("num_thread", "int", 0, "load", "CPU threads; 0 lets the machine decide"),
-    ParameterSpec("draft_num_predict", "int", 0, "load", "tokens drafted at once by the draft model"),
-    ParameterSpec("num_keep", "int", 4, "request", "tokens kept from the start when the context is full"),
+    ParameterSpec("num_thread", "int", 0, "load", "CPU threads; 0 lets the machine decide", 0, 4096),
+    ParameterSpec("draft_num_predict", "int", 0, "load", "tokens drafted at once by the draft model", 0),
+    ParameterSpec("num_keep", "int", 4, "request", "tokens kept from the start when the context is full", 0, special=(-1,)),
     ParameterSpec("seed", "int", -1, "request", "seed of the sampler; -1 is random"),
-    ParameterSpec("num_predict", "int", -1, "request", "most tokens to generate; -1 is unlimited"),
-    ParameterSpec("top_k", "int", 40, "request", "sample from the k likeliest tokens; 0 is all"),
-    ParameterSpec("top_p", "float", 0.9, "request", "sample from the likeliest tokens of this total probability"),
-    ParameterSpec("min_p", "float", 0.0, "request", "drop tokens less likely than this share of the likeliest"),
-    ParameterSpec("typical_p", "float", 1.0, "request", "locally typical sampling; 1 is off"),
-    ParameterSpec("repeat_last_n", "int", 64, "request", "tokens looked back at for penalties; 0 is off, -1 is all"),
-    ParameterSpec("temperature", "float", 0.8, "request", "0 always takes the likeliest token"),
-    ParameterSpec("repeat_penalty", "float", 1.0, "request", "penalty for repeated tokens; 1 is off"),
-    ParameterSpec("presence_penalty", "float", 0.0, "request", "penalty for tokens that occurred"),
-    ParameterSpec("frequency_penalty", "float", 0.0, "request", "penalty for each time a token occurred"),
+    ParameterSpec("num_predict", "int", -1, "request", "most tokens to generate; -1 is unlimited", 1, special=(-1, -2)),
+    ParameterSpec("top_k", "int", 40, "request", "sample from the k likeliest tokens; 0 is all", 0),
+    ParameterSpec("top_p", "float", 0.9, "request", "sample from the likeliest tokens of this total probability", 0, 1),
+    ParameterSpec("min_p", "float", 0.0, "request", "drop tokens less likely than this share of the likeliest", 0, 1),
+    ParameterSpec("typical_p", "float", 1.0, "request", "locally typical sampling; 1 is off", 0, 1),
+    ParameterSpec("repeat_last_n", "int", 64, "request", "tokens penalties see; 0 is off, -1 is all", 0, special=(-1,)),
+    ParameterSpec("temperature", "float", 0.8, "request", "0 always takes the likeliest token", 0, 5),
+    ParameterSpec("repeat_penalty", "float", 1.0, "request", "penalty for repeated tokens; 1 is off", 0, 5),
+    ParameterSpec("presence_penalty", "float", 0.0, "request", "penalty for tokens that occurred", -2, 2),
+    ParameterSpec("frequency_penalty", "float", 0.0, "request", "penalty for each time a token occurred", -2, 2),
     ParameterSpec("stop", "strings", None, "request", "text that ends the answer; may be given several times"),
-)
+    _deprecated("penalize_newline", "bool"),
+    _deprecated("low_vram", "bool"),
+    _deprecated("f16_kv", "bool"),
+    _deprecated("logits_all", "bool"),
+    _deprecated("vocab_only", "bool"),
+    _deprecated("use_mlock", "bool"),
+    _deprecated("mirostat", "int"),
+    _deprecated("mirostat_tau", "float"),
+    _deprecated("mirostat_eta", "float"),
+)  # fmt: skip
 
 PARAMETERS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for spec in _SPECS})
-
-DEPRECATED = frozenset(
-    {
-        "penalize_newline",
-        "low_vram",
-        "f16_kv",
-        "logits_all",
-        "vocab_only",
-        "use_mlock",
-        "mirostat",
-        "mirostat_tau",
-        "mirostat_eta",
-    }
-)
-"""Accepted with a warning, and without effect."""
+"""The table. Checks of Modelfiles and of the API's options read it, and so does docs/parameters.md."""
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -98,8 +121,9 @@ def read_parameter(name: str, text: str) -> Value:
     """
     spec = PARAMETERS.get(name)
     if spec is None:
-        known = f"a parameter is one of {', '.join(PARAMETERS)}"
-        hint = did_you_mean(name, PARAMETERS) or known if name else "one space stands before the name, not more"
+        names = [spec.name for spec in _SPECS if not spec.is_deprecated]
+        known = f"a parameter is one of {', '.join(names)}"
+        hint = did_you_mean(name, names) or known if name else "one space stands before the name, not more"
         raise ParameterError(f"unknown parameter '{name}'", hint=hint, about="name")
     match spec.kind:
         case "strings":
@@ -160,7 +184,7 @@ def read_options(options: Mapping[str, object]) -> tuple[dict[str, Value], list[
         spec = PARAMETERS.get(name)
         if value is None:
             continue
-        if spec is None:
+        if spec is None or spec.is_deprecated:
             ignored.append(name)
             continue
         number = value if isinstance(value, int | float) and not isinstance(value, bool) else None

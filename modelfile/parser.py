@@ -2,38 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from lark import Lark, Token, Transformer
 
-from . import nodes
-from .diagnostics import Diagnostic, ModelfileError
+from . import nodes, rules
+from .diagnostics import ModelfileError
 from .lexer import ModelfileLexer, Scanner
+from .parameters import PARAMETERS
+from .rules import Diagnostic
 from .source import Source, Span
 
+Mode: TypeAlias = Literal["ollama", "strict"]
 
-def parse(text: str | bytes | Source, filename: str = "Modelfile") -> nodes.Modelfile:
+
+def parse(text: str | bytes | Source, mode: Mode = "ollama", *, filename: str = "Modelfile") -> nodes.Modelfile:
     """The syntax tree of a Modelfile.
 
-    Raises ModelfileError with every lexical problem found and, when there is none, for a file without FROM.
+    Mode "ollama" accepts exactly what Ollama's parser accepts, with the same values; "strict" also refuses what Ollama
+    silently swallows, drops or replaces. Raises ModelfileError with every problem of the language found; what the values
+    mean is looked at later.
     """
-    if isinstance(text, bytes):
-        source = Source.decode(text, filename)
-    else:
-        source = text if isinstance(text, Source) else Source(text, filename)
-    scanner = Scanner(source)
-    tree: Any = _grammar().parse(scanner)  # pyright: ignore[reportArgumentType] - our lexer takes it
-    diagnostics = list(scanner.diagnostics)
-    modelfile = nodes.Modelfile(tuple(tree), source)
-    if not any(isinstance(node, nodes.From) for node in modelfile.nodes) and not diagnostics:
-        diagnostics.append(
-            Diagnostic(Span(0, 0), "no FROM line", "say what to build from: FROM ./model.gguf, or FROM name")
-        )
-    if diagnostics:
-        raise ModelfileError(source, diagnostics)
+    modelfile = read(text if isinstance(text, Source) else _source(text, filename), mode)
+    errors = [found for found in modelfile.findings if found.severity == "error"]
+    if errors:
+        raise ModelfileError(modelfile.source, errors)
     return modelfile
+
+
+def read(source: Source, mode: Mode = "ollama") -> nodes.Modelfile:
+    """The syntax tree of what is well-formed in a Modelfile; what is not is among its findings."""
+    strict = mode == "strict"
+    scanner = Scanner(source, strict=strict)
+    tree: Any = _grammar().parse(scanner)  # pyright: ignore[reportArgumentType] - our lexer takes it
+    found = scanner.diagnostics
+    if source.is_damaged:
+        at = max(0, source.text.find("\N{REPLACEMENT CHARACTER}"))
+        cure = "save the file as UTF-8"
+        found.append(rules.BAD_ENCODING.at(Span(at, at + 1), "bytes here are not UTF-8", cure, strict=strict))
+    modelfile = nodes.Modelfile(tuple(tree), source)
+    found += _replaced(modelfile, strict=strict)
+    # Ollama goes by the pairs, where `PARAMETER model x` is one too; as a parameter it is refused later.
+    if "FROM" not in scanner.failed and not any(node.flat[0] == "model" for node in modelfile.instructions):
+        found.append(
+            rules.NO_FROM.at(Span(0, 0), "no FROM line", "say what to build from: FROM ./model.gguf, or FROM name")
+        )
+    found.sort(key=lambda one: one.span.start)
+    return replace(modelfile, findings=tuple(found))
+
+
+def _source(text: str | bytes, filename: str) -> Source:
+    return Source.decode(text, filename) if isinstance(text, bytes) else Source(text, filename)
+
+
+def _replaced(modelfile: nodes.Modelfile, *, strict: bool) -> Iterator[Diagnostic]:
+    """Instructions of which only the last counts, where there are several."""
+    seen: dict[str, int] = {}
+    for node in modelfile.instructions:
+        if isinstance(node, (nodes.From, nodes.License, nodes.Message, nodes.Draft)):
+            continue
+        is_parameter = isinstance(node, nodes.Parameter)
+        if is_parameter and PARAMETERS.get(node.name, PARAMETERS["stop"]).kind == "strings":
+            continue
+        what = f"PARAMETER {node.name}" if is_parameter else node.keyword
+        if what in seen:
+            message = f"this {what} replaces the one on line {seen[what]}"
+            yield rules.DUPLICATE.at(node.span, message, "only the last one counts; remove the other", strict=strict)
+        seen[what] = modelfile.source.position(node.span.start)[0]
 
 
 def _span(first: Token, last: Token | None = None) -> Span:
@@ -75,7 +113,7 @@ class _TreeBuilder(Transformer[Token, Any]):
         return nodes.Message(str(value), _span(keyword, value), _span(value), str(role), _span(role))
 
     def comment(self, tokens: list[Token]) -> nodes.Comment:
-        return nodes.Comment(str(tokens[0]), _span(tokens[0]))
+        return nodes.Comment(str(tokens[0]).rstrip(), _span(tokens[0]))
 
     from_ = _simple(nodes.From)
     license = _simple(nodes.License)

@@ -11,6 +11,8 @@ from functools import cached_property
 from ..store.errors import InputError
 
 MAX_BYTES = 64 << 20
+MAX_NODES = 500_000
+"""Instructions and comments in a file; each takes far more memory than the few bytes it may have."""
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -28,6 +30,8 @@ class Source:
 
     text: str
     filename: str = "Modelfile"
+    is_damaged: bool = False
+    """Whether bytes were not text and became U+FFFD."""
 
     @classmethod
     def decode(cls, data: bytes, filename: str = "Modelfile") -> Source:
@@ -37,9 +41,12 @@ class Source:
         """
         if len(data) > MAX_BYTES:
             raise InputError(f"{filename}: {len(data)} bytes, at most {MAX_BYTES} are read")
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return cls(data.decode("utf-16", "replace"), filename)
-        return cls(data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace"), filename)
+        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        encoding, data = ("utf-16", data) if is_utf16 else ("utf-8", data.removeprefix(codecs.BOM_UTF8))
+        try:
+            return cls(data.decode(encoding), filename)
+        except UnicodeDecodeError:
+            return cls(data.decode(encoding, "replace"), filename, is_damaged=True)
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of an offset, both from 1; columns count characters, and CRLF ends one line."""

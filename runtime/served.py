@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..modelfile import describe
-from ..modelfile.builder import read_config, read_parameters
 from ..modelfile.parameters import Value
+from ..modelfile.sources import read_config, read_parameters
 from ..store import gguf, manifest
 from ..store.config import Config
 from ..store.errors import BlobNotFoundError, IntegrityError

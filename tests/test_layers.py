@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -171,6 +172,7 @@ def test_importing_the_package_loads_none_of_its_rooms() -> None:
 def test_a_verb_loads_only_what_it_needs(arguments: list[str], lazy: set[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "corral", *arguments],
+        env={**os.environ, "OLLAMA_HOST": "127.0.0.1:1"},
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from corral.modelfile.level import API_LEVEL
 
 import corral
 from tests.conftest import Cli
@@ -52,13 +53,13 @@ def test_the_package_is_marked_as_typed() -> None:
 
 def test_the_module_is_the_command_line() -> None:
     done = subprocess.run([sys.executable, "-m", "corral", "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"corral version is {corral.__version__}\n"
+    assert done.stdout == f"corral version is {corral.__version__} (Ollama API {API_LEVEL})\n"
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("option", ["--version", "-v"])
 def test_the_script_says_its_version(cli: Cli, option: str) -> None:
-    assert cli.ok(option) == f"corral version is {corral.__version__}\n"
+    assert cli.ok(option) == f"corral version is {corral.__version__} (Ollama API {API_LEVEL})\n"
 
 
 def test_parse_gives_a_syntax_tree() -> None:
@@ -70,7 +71,7 @@ def test_parse_gives_a_syntax_tree() -> None:
 
 def test_error_parse_names_every_problem_with_its_place() -> None:
     with pytest.raises(corral.ModelfileError) as caught:
-        corral.parse("FRM x\nFROM y\nMESAGE user hi\n", "Crew")
+        corral.parse("FRM x\nFROM y\nMESAGE user hi\n", filename="Crew")
     assert isinstance(caught.value, corral.CorralError)
     assert [type(problem) for problem in caught.value.diagnostics] == [corral.Diagnostic, corral.Diagnostic]
     assert str(caught.value).startswith("Crew:1:1: error: ")

@@ -11,6 +11,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import llama_cpp
@@ -41,16 +42,13 @@ class LlamaDecoder:
 
     def __init__(self, path: str, options: LoadOptions, on_progress: Callable[[float], None]) -> None:
         """Load. Raises LoadError."""
-        if _llama.__version__ != PINNED:
-            raise LoadError(f"llama-cpp-python is {_llama.__version__}, expected {PINNED}: run `make setup`")
-        self._log = _llama.llama_log_callback(_Log())
-        _llama.llama_log_set(self._log, ctypes.c_void_p(0))
-        _llama.llama_backend_init()
+        _start_engine()
         self._model = self._load(path, options, on_progress)
-        self._vocab = _llama.llama_model_get_vocab(self._model)
+        vocabulary = self._vocabulary = LlamaVocabulary(self._model)
+        self.tokenize, self.piece = vocabulary.tokenize, vocabulary.piece
+        self.special_token, self.is_end = vocabulary.special_token, vocabulary.is_end
         self._context = self._make_context(options)
         self._memory = _llama.llama_get_memory(self._context)
-        self._vocab_size: int = _llama.llama_vocab_n_tokens(self._vocab)
         self.num_ctx = options.num_ctx
         self.slots = options.slots
         # A sliding window or a recurrent state keeps no beginning that could be copied.
@@ -58,7 +56,6 @@ class LlamaDecoder:
         keeps_all = keeps_all and not _llama.llama_model_is_recurrent(self._model)
         self.can_share = keeps_all and not options.deterministic
         self.num_batch: int = _llama.llama_n_batch(self._context)
-        self._pieces: dict[tuple[int, bool], bytes] = {}
         self._batch = _Batch(self.num_batch)
         threads = options.num_thread or default_threads()
         if threads > 1 and not options.deterministic and _llama.llama_model_size(self._model) < _SMALL_MODEL:
@@ -124,29 +121,10 @@ class LlamaDecoder:
         return Loaded(
             num_ctx=self.num_ctx,
             train_ctx=_llama.llama_model_n_ctx_train(self._model),
-            bos=self._special_text(_llama.llama_vocab_bos(self._vocab)),
-            eos=self._special_text(_llama.llama_vocab_eos(self._vocab)),
+            bos=self._vocabulary.bos,
+            eos=self._vocabulary.eos,
             memory=_llama.llama_model_size(self._model) + cache,
         )
-
-    def tokenize(self, text: str) -> list[int]:
-        """The prompt's tokens; a begin token that the template wrote itself is not doubled."""
-        tokens = self._tokens(text, add_special=True)
-        bos = _llama.llama_vocab_bos(self._vocab)
-        return tokens[1:] if tokens[:2] == [bos, bos] else tokens
-
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token; special tokens have none."""
-        return self._piece(token, special=False)
-
-    def special_token(self, text: str) -> int | None:
-        """The special token that is spelled exactly so."""
-        tokens = self._tokens(text, add_special=False)
-        return tokens[0] if len(tokens) == 1 and not self.piece(tokens[0]) else None
-
-    def is_end(self, token: int) -> bool:
-        """Whether the token ends a generation."""
-        return bool(_llama.llama_vocab_is_eog(self._vocab, token))
 
     def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> Sampler:
         """Greedy without penalties is an argmax in numpy, several times faster than the chain in C; else that chain."""
@@ -156,9 +134,9 @@ class LlamaDecoder:
             or sampling.frequency_penalty != 0
         )
         if sampling.temperature <= 0 and not looks_back:
-            return _GreedySampler(self._context, self._vocab_size)
+            return _GreedySampler(self._context, self._vocabulary.size)
         last = self.num_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
-        return _ChainSampler(self._context, self._vocab_size, sampling, prompt[-last:] if looks_back else (), last)
+        return _ChainSampler(self._context, self._vocabulary.size, sampling, prompt[-last:] if looks_back else (), last)
 
     def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> None:
         """One llama_decode; the GIL is released while it runs."""
@@ -176,6 +154,47 @@ class LlamaDecoder:
     def forget(self, sequence: int) -> None:
         """Clear a sequence from the KV cache."""
         _llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+
+class LlamaVocabulary:
+    """A model's tokenizer."""
+
+    def __init__(self, model: object) -> None:
+        self._vocab = _llama.llama_model_get_vocab(model)
+        self._pieces: dict[tuple[int, bool], bytes] = {}
+        self.size: int = _llama.llama_vocab_n_tokens(self._vocab)
+        self._bos: int = _llama.llama_vocab_bos(self._vocab)
+        self.bos = self._special_text(self._bos)
+        self.eos = self._special_text(_llama.llama_vocab_eos(self._vocab))
+
+    @classmethod
+    def load(cls, path: str) -> LlamaVocabulary:
+        """That of a GGUF file, without its weights. Raises LoadError."""
+        _start_engine()
+        params = _llama.llama_model_default_params()
+        params.vocab_only = True
+        model = _llama.llama_model_load_from_file(os.fsencode(path), params)
+        if not model:
+            raise LoadError("the engine cannot load this model")
+        return cls(model)
+
+    def tokenize(self, text: str) -> list[int]:
+        """The prompt's tokens; a begin token that the template wrote itself is not doubled."""
+        tokens = self._tokens(text, add_special=True)
+        return tokens[1:] if tokens[:2] == [self._bos, self._bos] else tokens
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token; special tokens have none."""
+        return self._piece(token, special=False)
+
+    def special_token(self, text: str) -> int | None:
+        """The special token that is spelled exactly so."""
+        tokens = self._tokens(text, add_special=False)
+        return tokens[0] if len(tokens) == 1 and not self.piece(tokens[0]) else None
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return bool(_llama.llama_vocab_is_eog(self._vocab, token))
 
     def _tokens(self, text: str, *, add_special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")
@@ -274,6 +293,17 @@ class _ChainSampler:
 
     def close(self) -> None:
         _llama.llama_sampler_free(self._chain)
+
+
+@cache
+def _start_engine() -> object:
+    """Compare versions and take over the engine's log, once; what is returned must live as long as the engine."""
+    if _llama.__version__ != PINNED:
+        raise LoadError(f"llama-cpp-python is {_llama.__version__}, expected {PINNED}: run `make setup`")
+    log = _llama.llama_log_callback(_Log())
+    _llama.llama_log_set(log, ctypes.c_void_p(0))
+    _llama.llama_backend_init()
+    return log
 
 
 class _Log:

@@ -11,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from ...modelfile.level import API_LEVEL
 from ...store.local import Store
 from ..engine.process import Worker
 from ..inference import EngineDefaults, Inference
@@ -19,9 +20,6 @@ from .access import Access
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
 
-OLLAMA_LEVEL = "0.33.0"
-"""The version of Ollama whose API this is; clients compare it with the least they need."""
-
 
 def make_app(
     store: Store,
@@ -29,7 +27,7 @@ def make_app(
     *,
     origins: Sequence[str] = (),
     loopback: bool = True,
-    version: str = OLLAMA_LEVEL,
+    version: str = API_LEVEL,
     max_loaded: int = 3,
     max_queue: int = 512,
     start: Starter = Worker.start,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,18 @@ from corral.store.name import Name
 from corral.store.tags import TaggedModel
 
 Create = Callable[..., TaggedModel]
+
+
+def write_gguf(path: Path, architecture: str, *, kind: str = "model", context: int = 256) -> None:
+    """A well-formed GGUF without tensors."""
+
+    def string(text: str) -> bytes:
+        return struct.pack("<Q", len(text)) + text.encode()
+
+    texts = {"general.architecture": architecture, "general.type": kind}
+    pairs = [string(key) + struct.pack("<I", 8) + string(value) for key, value in texts.items()]
+    pairs.append(string(f"{architecture}.context_length") + struct.pack("<II", 4, context))
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + b"".join(pairs))
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corral.modelfile.builder import build, read_config, read_parameters
+from corral.modelfile.builder import build
 from corral.modelfile.describe import read_licenses, read_messages, read_text
 from corral.modelfile.diagnostics import ModelfileError
 from corral.modelfile.parser import parse
+from corral.modelfile.sources import read_config, read_parameters
 from corral.store import manifest
 from corral.store.digest import Digest
 from corral.store.errors import BlobNotFoundError, CorralError, InvalidGGUFError

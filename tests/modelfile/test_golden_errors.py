@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from corral.modelfile.builder import build
 from corral.modelfile.diagnostics import ModelfileError
-from corral.modelfile.parser import parse
+from corral.modelfile.parser import read
+from corral.modelfile.source import Source
 from corral.store.local import Store
 from corral.store.name import Name
 
@@ -27,7 +28,7 @@ def test_error_reports(path: Path, store: Store, tmp_path: Path) -> None:
     text, ruler, expected = path.read_bytes().decode().partition(RULER)
     assert ruler, "a golden file has a ruler"
     with pytest.raises(ModelfileError) as caught:
-        build(Name.parse("x"), parse(text), store, folder=tmp_path)
+        build(Name.parse("x"), read(Source(text)), store, folder=tmp_path)
     report = caught.value.render().replace(str(tmp_path), "FOLDER")
     assert report + "\n" == expected
     first = expected.splitlines()[0].replace("FOLDER", str(tmp_path))

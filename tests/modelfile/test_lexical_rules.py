@@ -8,6 +8,7 @@ import pytest
 from corral.modelfile import nodes
 from corral.modelfile.diagnostics import ModelfileError
 from corral.modelfile.parser import parse
+from corral.modelfile.recipe import check
 from corral.modelfile.source import MAX_BYTES
 from corral.store.errors import InputError
 
@@ -68,9 +69,36 @@ def test_blanks_and_comments_before_an_instruction_mean_nothing(before: str) -> 
     assert read(f"{before}FROM m") == read("FROM m") == [("FROM", "m")]
 
 
+def test_flat_pairs_are_those_of_ollamas_parser() -> None:
+    text = (
+        "FROM m\nSYSTEM s\nTEMPLATE t\nADAPTER a\nDRAFT d\nRENDERER r\nPARSER p\nREQUIRES 1\nLICENSE l\n"
+        "PARAMETER num_ctx 1\nMESSAGE user hi: you\n"
+    )
+    assert [node.flat for node in parse(text).instructions] == [
+        ("model", "m"),
+        ("system", "s"),
+        ("template", "t"),
+        ("adapter", "a"),
+        ("draft", "d"),
+        ("renderer", "r"),
+        ("parser", "p"),
+        ("requires", "1"),
+        ("license", "l"),
+        ("num_ctx", "1"),
+        ("message", "user: hi: you"),
+    ]
+
+
+def test_a_parameter_called_model_passes_for_from_until_it_is_checked() -> None:
+    modelfile = parse("PARAMETER model x\n")
+    assert [node.flat for node in modelfile.instructions] == [("model", "x")]
+    with pytest.raises(ModelfileError, match="unknown parameter 'model'"):
+        check(modelfile)
+
+
 def test_comments_are_kept_as_nodes() -> None:
     comments = [node for node in parse("#one\nFROM m # not one\n  # two \n").nodes if isinstance(node, nodes.Comment)]
-    assert [comment.text for comment in comments] == ["one", " two "]
+    assert [comment.text for comment in comments] == ["one", " two"]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r", "\r\n", "\n\n", "\n# end", "\n  "])
@@ -161,7 +189,7 @@ def test_a_message_has_a_role_and_a_text(role: str) -> None:
     [
         ("MESSAGE User hi", "unknown message role 'User'"),
         ("MESSAGE tool hi", "unknown message role 'tool'"),
-        ("MESSAGE  user hi", "unknown message role ''"),
+        ("MESSAGE  user hi", "two blanks after MESSAGE"),
         ("MESSAGE user", "the line ends after the role"),
         ("MESSAGE us3r hi", "'3' cannot stand in a role"),
         ("PARAMETER top-k 1", "'-' cannot stand in a name"),

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
-from corral.modelfile.parameters import DEPRECATED, PARAMETERS, ParameterError, Value, read_options, read_parameter
+from corral.modelfile.parameters import PARAMETERS, ParameterError, ParameterSpec, Value, read_options, read_parameter
 from corral.modelfile.parser import parse
 from corral.modelfile.recipe import Recipe, check
 from corral.store import gojson
 
+from tests.conftest import ROOT
+
 
 def recipe(text: str) -> Recipe:
-    return check(parse("FROM m\n" + text))
+    return check(parse("FROM m\n" + text))[0]
 
 
 TABLE = {
@@ -22,7 +27,7 @@ TABLE = {
 
 
 def test_the_table_has_ollamas_names_and_types() -> None:
-    assert {name: spec.kind for name, spec in PARAMETERS.items()} == {
+    assert {name: spec.kind for name, spec in PARAMETERS.items() if not spec.is_deprecated} == {
         name: kind for kind, names in TABLE.items() for name in names.split()
     }
     load = {name for name, spec in PARAMETERS.items() if spec.when == "load"}
@@ -94,11 +99,11 @@ def test_stop_adds_up_and_the_others_replace() -> None:
     assert found.parameters == {"stop": ["a", " b", "a"], "top_k": 2}
 
 
-@pytest.mark.parametrize("name", sorted(DEPRECATED))
+@pytest.mark.parametrize("name", [spec.name for spec in PARAMETERS.values() if spec.is_deprecated])
 def test_deprecated_names_warn_and_do_nothing(name: str) -> None:
-    found = recipe(f"PARAMETER {name} 1\nPARAMETER top_k 2\n")
+    found, warnings = check(parse(f"FROM m\nPARAMETER {name} 1\nPARAMETER top_k 2\n"))
     assert found.parameters == {"top_k": 2}
-    assert [(warning.severity, warning.message) for warning in found.warnings] == [
+    assert [(warning.severity, warning.message) for warning in warnings] == [
         ("warning", f"parameter {name} is deprecated")
     ]
 
@@ -137,3 +142,37 @@ def test_error_for_an_option_of_another_type(name: str, value: object, wanted: s
     with pytest.raises(ParameterError) as caught:
         read_options({name: value})
     assert str(caught.value) == f'option "{name}" must be {wanted}'
+
+
+def test_the_page_of_parameters_is_made_from_the_table() -> None:
+    page = subprocess.run(
+        [sys.executable, ROOT / "tools" / "parameters_page.py"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "parameters.md").read_text() == page.stdout
+
+
+@pytest.mark.parametrize(
+    "spec", [spec for spec in PARAMETERS.values() if spec.default is not None], ids=lambda s: s.name
+)
+def test_a_default_is_in_its_own_range(spec: ParameterSpec) -> None:
+    assert spec.default is not None
+    assert spec.allows(spec.default)
+
+
+@pytest.mark.parametrize(
+    ("text", "doubtful"),
+    [
+        ("PARAMETER num_predict -1", False),
+        ("PARAMETER num_predict -3", True),
+        ("PARAMETER num_predict 0", True),
+        ("PARAMETER temperature -0.1", True),
+        ("PARAMETER min_p 1", False),
+        ("PARAMETER num_ctx 3", True),
+        ('PARAMETER stop ""', False),
+        ("PARAMETER use_mmap false", False),
+    ],
+)
+def test_values_out_of_range_are_warned_of_and_kept(text: str, doubtful: bool) -> None:  # noqa: FBT001 - a table
+    found, findings = check(parse(f"FROM m\n{text}\n"))
+    assert [one.code for one in findings] == (["MF038"] if doubtful else [])
+    assert len(found.parameters) == 1

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 from corral.modelfile import nodes
-from corral.modelfile.diagnostics import ModelfileError
+from corral.modelfile.diagnostics import ModelfileError, render
 from corral.modelfile.lexer import Scanner
 from corral.modelfile.parser import parse
 from corral.modelfile.printer import UnprintableError, print_instruction, print_lines
 from corral.modelfile.recipe import check
 from corral.modelfile.source import Source, Span
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 SOAK = bool(os.environ.get("CORRAL_SOAK"))
@@ -122,7 +122,7 @@ def scanned(text: str) -> list[tuple[str, ...]] | None:
     """The scanner's instructions in the reference's form; None when it found something wrong."""
     scanner = Scanner(Source(text))
     tokens = [token for token in scanner.tokens() if token.type != "COMMENT"]
-    if scanner.diagnostics:
+    if any(found.severity == "error" for found in scanner.diagnostics):
         return None
     found: list[tuple[str, ...]] = []
     while tokens:
@@ -150,6 +150,8 @@ def parsed(data: bytes) -> nodes.Modelfile | ModelfileError:
 @example("PARAMETER a\x00 b")
 def test_the_scanner_reads_what_the_specification_says(text: str) -> None:
     """ "The text is handled rune by rune by a 6-state machine" (3.1)."""
+    # Which later characters this Python knows depends on its version.
+    assume(all(unicodedata.ucd_3_2_0.category(character) != "Cn" for character in text))
     try:
         expected = list(reference(text))
     except RefusedError:
@@ -222,10 +224,10 @@ def test_checking_a_parsed_file_gives_a_recipe_or_our_error(text: str) -> None:
     if isinstance(read, ModelfileError):
         return
     try:
-        recipe = check(read)
+        recipe, warnings = check(read)
     except ModelfileError as error:
         report = error.render()
     else:
-        report = "\n".join(warning.render(read.source) for warning in recipe.warnings)
+        report = "\n".join(render(warning, read.source) for warning in warnings)
         assert recipe.sources
     assert all(line.isprintable() for line in report.split("\n"))

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from corral.modelfile.builder import read_config, read_parameters
 from corral.modelfile.describe import read_licenses, read_messages, read_text
+from corral.modelfile.sources import read_config, read_parameters
 from corral.store import manifest
 from corral.store.gc import Collected
 from corral.store.local import Store

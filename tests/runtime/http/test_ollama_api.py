@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corral.runtime.http.app import OLLAMA_LEVEL
+from corral.modelfile.level import API_LEVEL
 
 from tests.runtime.conftest import FakeServer, Serve
 
@@ -35,7 +35,7 @@ def test_head_is_answered_without_a_body(fake: FakeServer, path: str) -> None:
 
 def test_the_version_is_digits_and_dots(fake: FakeServer) -> None:
     version = fake.get("/api/version")["version"]
-    assert version == OLLAMA_LEVEL
+    assert version == API_LEVEL
     assert [int(part) for part in version.split(".")] >= [0, 33, 0]
     assert fake.ask("GET", "/api/version").headers["Server"] == "test"
 

@@ -1,0 +1,44 @@
+"""Modelfiles as the command line names them: a path, or - for standard input."""
+
+from __future__ import annotations
+
+import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from pathlib import Path
+from typing import BinaryIO
+
+from ..modelfile.source import MAX_BYTES
+from ..store.errors import FileError, InputError, system_errors
+
+
+def read_source(file: str) -> tuple[bytes, Path]:
+    """The Modelfile's bytes, and the folder its relative paths start at. Raises InputError and FileError."""
+    if file == "-":
+        return _text(sys.stdin.buffer, "standard input"), Path.cwd()
+    path = Path(file)
+    if path.is_dir():
+        raise InputError(f"{file}: is a folder", hint="name the Modelfile in it")
+    if not path.exists():
+        raise InputError(f"{file}: no such Modelfile", hint="write one, or name it with -f")
+    with system_errors(path, "read", FileError), path.open("rb") as opened:
+        return _text(opened, file), path.parent
+
+
+def _text(opened: BinaryIO, name: str) -> bytes:
+    # One byte more than allowed is enough for `parse` to refuse it, and all that is read of an endless file.
+    text = opened.read(MAX_BYTES + 1)
+    if b"\0" in text and not text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) and _is_binary(text):
+        hint = "to build from a file of weights, write a Modelfile that says FROM and its path"
+        raise InputError(f"{name}: is a binary file, not a Modelfile", hint=hint)
+    return text
+
+
+def _is_binary(text: bytes) -> bool:
+    """Whether NULs are no accident; Ollama drops one here and there from what is text otherwise."""
+    if text[:1024].count(b"\0") > 16:
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return True
+    return False

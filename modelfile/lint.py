@@ -1,0 +1,143 @@
+"""Lint: everything that is wrong or doubtful about a Modelfile, on this machine and in this store. Nothing is written or
+pulled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias, cast
+
+from ..store import manifest
+from ..store.errors import CorralError, InvalidNameError
+from ..store.gguf import GGUF
+from ..store.local import Store
+from ..store.manifest import Descriptor
+from ..store.name import Name
+from . import nodes, rules
+from .diagnostics import ModelfileError
+from .plan import Base, FileLayer
+from .recipe import examine
+from .rules import Diagnostic
+from .secrets import find_secrets
+from .source import Span
+from .sources import Sources, looks_like_path
+from .template.errors import TemplateError
+from .template.parser import Template
+
+CountTokens: TypeAlias = Callable[[Path, str], "int | None"]
+"""How many tokens the model of a GGUF file makes of a text; None where no engine is installed."""
+
+_PROMPT_VARIABLES = frozenset({"prompt", "messages"})
+
+
+def lint(
+    modelfile: nodes.Modelfile, store: Store, *, folder: Path, count_tokens: CountTokens
+) -> tuple[Diagnostic, ...]:
+    """All findings, in the order of the text. Relative paths start at `folder`."""
+    recipe, found = examine(modelfile)
+    sources = Sources(store, modelfile, folder)
+    found += [*_secrets(modelfile), *_paths(modelfile, sources), *_template(modelfile)]
+    base: Base | None = None
+    if recipe.sources and all(source.value for source in recipe.sources):
+        try:
+            base = sources.base(recipe)
+        except CorralError as error:
+            found += _as_findings(error, recipe.sources[0])
+    for node in recipe.extras:
+        try:
+            sources.extra_file(node, base.weights if base else None)
+        except CorralError as error:
+            found += _as_findings(error, node)
+    if base and base.weights:
+        path = _weights_path(base, store)
+        found += _context(modelfile, base, base.weights, lambda text: count_tokens(path, text))
+    return tuple(sorted(found, key=lambda one: (one.span.start, one.code)))
+
+
+def _weights_path(base: Base, store: Store) -> Path:
+    layer = next(layer for layer in base.layers if layer.media_type == manifest.MODEL)
+    return store.blobs.path(layer.digest) if isinstance(layer, Descriptor) else cast("FileLayer", layer).path
+
+
+def _as_findings(error: CorralError, node: nodes.Instruction) -> Iterator[Diagnostic]:
+    """An error of the build as findings. A model that is elsewhere is no mistake: create would pull it."""
+    if not isinstance(error, ModelfileError):
+        yield rules.MISSING_FILE.at(node.value_span, str(error), error.hint)
+        return
+    for one in error.diagnostics:
+        if one.rule is rules.ABSENT_MODEL:
+            hint = "create pulls it; what depends on it was not checked"
+            yield rules.NOT_CHECKED.at(one.span, f"{one.message} in the local store", hint)
+        else:
+            yield one
+
+
+def _secrets(modelfile: nodes.Modelfile) -> Iterator[Diagnostic]:
+    text = modelfile.source.text
+    for node in modelfile.instructions:
+        if isinstance(node, nodes.System | nodes.Message | nodes.Template | nodes.License):
+            for what, start, end in find_secrets(text, node.value_span.start, node.value_span.end):
+                message = f"this looks like {what}, and whoever pulls the model can read it"
+                yield rules.SECRET.at(Span(start, end), message, "take it out, and withdraw it where it was issued")
+
+
+def _paths(modelfile: nodes.Modelfile, sources: Sources) -> Iterator[Diagnostic]:
+    for node in modelfile.instructions:
+        if not isinstance(node, nodes.From | nodes.Adapter | nodes.Draft):
+            continue
+        if node.value.startswith(("/", "~", "\\")):
+            message = f"{node.value[:200]} is a path of this machine only"
+            yield rules.ABSOLUTE_PATH.at(node.value_span, message, "name a file relative to the Modelfile, or a model")
+        elif isinstance(node, nodes.From) and _is_model_name(node.value) and sources.exists(node):
+            message = f"{node.value} is a file or folder here, which hides a model of that name"
+            yield rules.SHADOWED_NAME.at(node.value_span, message, f"write ./{node.value} if the file is meant")
+
+
+def _is_model_name(text: str) -> bool:
+    if looks_like_path(text):
+        return False
+    try:
+        Name.parse(text)
+    except InvalidNameError:
+        return False
+    return True
+
+
+def _template(modelfile: nodes.Modelfile) -> Iterator[Diagnostic]:
+    for node in modelfile.instructions:
+        if isinstance(node, nodes.Template) and node.value:
+            try:
+                unused = _PROMPT_VARIABLES.isdisjoint(Template(node.value).variables)
+            except TemplateError:
+                continue
+            if unused:
+                message = "the template uses neither .Prompt nor .Messages, so the model never sees what is asked"
+                yield rules.PROMPT_UNUSED.at(node.value_span, message, "write {{ .Prompt }} where the prompt belongs")
+
+
+def _context(
+    modelfile: nodes.Modelfile, base: Base, weights: GGUF, count_tokens: Callable[[str], int | None]
+) -> Iterator[Diagnostic]:
+    """What does not fit into the context, the Modelfile's own or the inherited one."""
+    trained = weights.context_length
+    inherited = base.parameters.get("num_ctx")
+    num_ctx = inherited if isinstance(inherited, int) and not isinstance(inherited, bool) else trained
+    system: nodes.System | None = None
+    for node in modelfile.instructions:
+        if isinstance(node, nodes.Parameter) and node.name == "num_ctx" and node.value.lstrip("+-").isdecimal():
+            num_ctx = int(node.value)
+            if trained and num_ctx > trained:
+                message = f"num_ctx is {num_ctx}, and the model was trained on {trained} tokens"
+                yield rules.LONG_CONTEXT.at(node.value_span, message, f"{trained} is the most that works well")
+        system = node if isinstance(node, nodes.System) and node.value else system
+    # A token is at least a byte, so most system messages need no tokenizer.
+    if not system or not num_ctx or num_ctx <= 0 or len(system.value.encode()) <= num_ctx:
+        return
+    tokens = count_tokens(system.value)
+    if tokens is None:
+        message = f"whether the system message fits into {num_ctx} tokens was not checked: no engine is installed"
+        yield rules.NOT_CHECKED.at(system.value_span, message, "install corral with its extra `llama`")
+    elif tokens > num_ctx:
+        message = f"the system message has {tokens} tokens, and the context {num_ctx}"
+        yield rules.LONG_SYSTEM.at(system.value_span, message, "shorten it, or set a larger num_ctx")
