@@ -31,5 +31,5 @@ def complete(cli: Cli, words: str, position: int) -> list[str]:
 
 
 def test_verbs_and_options_are_offered(cli: Cli) -> None:
-    assert complete(cli, "corral p", 1) == ["pull", "push", "ps"]
+    assert complete(cli, "corral p", 1) == ["pull", "push", "ps", "parse"]
     assert set(complete(cli, "corral show --mo", 2)) == {"--modelfile"}

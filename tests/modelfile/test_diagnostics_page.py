@@ -1,4 +1,4 @@
-"""docs/diagnostics.md is complete, and its examples are true."""
+"""The page of diagnostics is complete, and its examples are true."""
 
 from __future__ import annotations
 
