@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..store import manifest
+from ..store import manifest, parts
 from ..store.local import Store
 from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
@@ -56,6 +56,12 @@ def _carry_out(layer: Layer, store: Store, report: Report) -> Descriptor:
             return layer
         case ContentLayer():
             written = store.blobs.put(layer.data, layer.media_type)
+        case FileLayer() if layer.more:
+            with store.blobs.ingest() as ingest:
+                for chunk in parts.content((layer.path, *layer.more)):
+                    ingest.write(chunk)
+                    report(Progress("merging split GGUF", completed=ingest.size))
+                written = ingest.commit(layer.media_type)
         case FileLayer():
             status, total = f"copying file {layer.path.name}", layer.path.stat().st_size
             written = store.blobs.adopt(

@@ -25,6 +25,8 @@ class FileLayer:
 
     path: Path
     media_type: str
+    more: tuple[Path, ...] = ()
+    """The further parts of a split GGUF; together they are one layer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
 
-from ..store import gguf, manifest
+from ..store import gguf, manifest, parts
 from ..store.config import MAX_CONFIG_BYTES, Config
 from ..store.errors import IntegrityError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
@@ -128,19 +128,30 @@ class Sources:
 
     def _base_files(self, paths: list[Path], node: nodes.From) -> Base:
         self._report(Progress("parsing GGUF"))
-        headers = {path: gguf.read(path) for path in dict.fromkeys(paths)}
-        for path, header in headers.items():
-            parts = header.metadata.get("split.count", 1)
-            if isinstance(parts, int) and parts > 1:
-                cure = "merge its parts first: llama-gguf-split --merge"
-                raise self._wrong(node, f"{path.name} is one of {parts} parts of a split GGUF", cure)
+        headers: dict[Path, gguf.GGUF] = {}
+        more: dict[Path, tuple[Path, ...]] = {}
+        passed: set[Path] = set()
+        for path in dict.fromkeys(paths):
+            header = gguf.read(path)
+            if parts.count(header) > 1 and path not in passed:
+                first, *others = parts.siblings(path, header)
+                for missing in (part for part in (first, *others) if not self._mode(node, part)):
+                    raise self._wrong(node, f"no such file: {missing}", "all parts of a split GGUF stand together")
+                header, more[first] = parts.joined((first, *others)), tuple(others)
+                passed.update((first, *others))
+                path = first
+            elif path in passed:
+                continue
+            headers[path] = header
         models = [path for path, header in headers.items() if header.kind == "model"]
         if len(models) != 1:
             has = (
                 "no model weights" if not models else f"more than one model: {', '.join(path.name for path in models)}"
             )
             raise self._wrong(node, f"FROM gives {has}", "FROM names one model GGUF, and perhaps its projector")
-        layers = tuple(FileLayer(path, _MEDIA_TYPES[header.kind]) for path, header in headers.items())
+        layers = tuple(
+            FileLayer(path, _MEDIA_TYPES[header.kind], more.get(path, ())) for path, header in headers.items()
+        )
         return Base(headers[models[0]], layers)
 
     def _base_model(self, node: nodes.From) -> Base:

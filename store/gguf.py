@@ -64,6 +64,11 @@ class GGUF:
     version: int
     metadata: dict[str, Value]
     tensors: tuple[Tensor, ...]
+    alignment: int
+    data_start: int
+    """Where the data section begins."""
+    pairs: tuple[int, int]
+    """From where to where the metadata stands in the file."""
 
     @property
     def architecture(self) -> str:
@@ -143,6 +148,18 @@ def is_gguf(path: Path) -> bool:
         return file.read(4) == b"GGUF"
 
 
+def scalar_size(type_number: int) -> int:
+    """Bytes of a metadata value of this type; 0 for strings, arrays and unknown types."""
+    return struct.calcsize("<" + _SCALARS[type_number]) if type_number in _SCALARS else 0
+
+
+def type_number(name: str) -> int:
+    """The number of a tensor type in the format."""
+    from gguf.constants import GGMLQuantizationType
+
+    return GGMLQuantizationType[name].value
+
+
 class _Reader:
     def __init__(self, file: BinaryIO, size: int, identity: str) -> None:
         self._file = file
@@ -163,17 +180,20 @@ class _Reader:
         tensor_count = self._bounded("tensor count", self._unpack("Q"), MAX_TENSORS, least_bytes=24)
         pair_count = self._bounded("metadata count", self._unpack("Q"), MAX_PAIRS, least_bytes=13)
         metadata: dict[str, Value] = {}
+        pairs_start = self._size - self._left
         for _ in range(pair_count):
             key = self._string("metadata key")
             if key in metadata:
                 raise self._wrong(f"metadata key {key!r} occurs twice")
             metadata[key] = self._value(key, self._unpack("I"))
+        pairs = (pairs_start, self._size - self._left)
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self._wrong(f"general.alignment is {alignment!r}, expected a power of two")
         descriptions = [self._tensor() for _ in range(tensor_count)]
         data_start = -(-(self._size - self._left) // alignment) * alignment
-        header = GGUF(version, metadata, tuple(self._located(d, alignment, data_start) for d in descriptions))
+        tensors = tuple(self._located(d, alignment, data_start) for d in descriptions)
+        header = GGUF(version, metadata, tensors, alignment, data_start, pairs)
         self._check(header)
         return header
 
