@@ -12,7 +12,7 @@ setup:
 registry:
 	@sh tools/registry.sh
 
-demo: setup
+demo: setup registry
 	@$(python) tools/demo.py
 
 test: setup registry

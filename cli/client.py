@@ -5,12 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from ..store.errors import InputError, MachineError, ModelNotFoundError, RemoteError
+from ..store.errors import (
+    BugError,
+    CorralError,
+    InputError,
+    IntegrityError,
+    MachineError,
+    ModelNotFoundError,
+    RemoteError,
+)
 
 
 class Listed(TypedDict):
@@ -106,7 +114,7 @@ class Client:
             with self._send("POST", path, body, stream=True) as reply:
                 for raw in reply.iter_lines(chunk_size=None):
                     if said := _error(raw):
-                        raise RemoteError(said)
+                        raise _fault(raw)(said)
                     yield self._read(raw, shape)
         except requests.RequestException as cause:
             raise RemoteError(f"{self.url}: the reply broke off: {cause}") from cause
@@ -132,7 +140,7 @@ class Client:
                 method, self.url + path, json=body, stream=stream, timeout=(5, None), proxies=direct
             )
         except requests.ConnectionError:
-            raise MachineError(
+            raise RemoteError(
                 f"{self.url}: could not connect to the server", hint="start it with: corral serve"
             ) from None
         except requests.RequestException as cause:
@@ -144,7 +152,7 @@ class Client:
             raise RemoteError(f"{self.url}: {method} {path}: {reply.status_code} {reply.reason}")
         if reply.status_code == 404 and body:
             raise ModelNotFoundError(str(body.get("model")))
-        raise InputError(said) if reply.status_code == 400 else RemoteError(said)
+        raise InputError(said) if reply.status_code == 400 else _fault(reply.content)(said)
 
 
 def _error(raw: bytes) -> str | None:
@@ -155,8 +163,15 @@ def _error(raw: bytes) -> str | None:
         return None
 
 
+def _fault(raw: bytes) -> type[CorralError]:
+    """Whose fault a Corral server says an error is; of any other server it is the server's."""
+    kinds = {"integrity": IntegrityError, "machine": MachineError, "bug": BugError}
+    return kinds.get(msgspec.json.decode(raw, type=_ErrorBody).get("kind", ""), RemoteError)
+
+
 class _ErrorBody(TypedDict):
     error: str
+    kind: NotRequired[str]
 
 
 def is_listening(url: str) -> bool:

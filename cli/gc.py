@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..store.errors import InputError
 from . import console
 from .settings import Settings
 from .units import human_bytes
@@ -21,6 +22,8 @@ def command(
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
 ) -> None:
     """Remove blobs that no model uses, and what broken-off writes left."""
+    if not older_than >= 0:  # nan too
+        raise InputError(f"--older-than {older_than}: hours cannot be fewer than 0")
     removed = local_store(Settings.from_environment(), local=local).collect(older_than=older_than * 3600)
     if as_json:
         console.out_json(

@@ -5,6 +5,7 @@ A verb's module is imported only when it is the one asked for, which keeps `corr
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from importlib import import_module
@@ -66,6 +67,9 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     # Whatever else comes through is our mistake; a user gets one line of it too.
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            console.note("Error: the output cannot be written: no space left")
+            return EXIT_CODES[MachineError]
         if Settings.from_environment().flag("DEBUG"):
             raise
         console.fail(

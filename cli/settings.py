@@ -39,10 +39,16 @@ class Settings:
         if not text:
             return default
         if not text.isascii() or not text.isdigit() or len(text) > 12:
+            variable = self.variable(name)
             raise InputError(
-                f"{name}: {shown(text)} is not a whole number", hint=f"unset OLLAMA_{name} or give a number"
+                f"{variable}: {shown(text)} is not a whole number", hint=f"unset {variable}, or give a number"
             )
         return int(text)
+
+    def variable(self, name: str) -> str:
+        """The variable that text() takes the value from."""
+        is_ours = Settings({f"OLLAMA_{name}": self.variables.get(f"CORRAL_{name}", "")}).text(name)
+        return f"CORRAL_{name}" if is_ours else f"OLLAMA_{name}"
 
     def flag(self, name: str) -> bool:
         """A switch: any value but Go's words for false turns it on."""

@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ..store.errors import InputError
+from ..store.errors import InputError, one_line
 from ..store.name import Name
 from . import console
 from .layers import layers_json
 from .settings import Settings
 from .units import human_bytes
 
+_OTHER_BYTES = (
+    "# The stored manifest was written by another tool: this builds an equal model whose manifest has another digest.\n"
+)
 _FIELDS = ("license", "modelfile", "parameters", "system", "template")
 
 
@@ -58,7 +61,7 @@ def command(
 
 
 def _local(settings: Settings, text: str, *, verbose: bool) -> tuple[dict[str, Any], bool]:
-    from ..modelfile.describe import describe
+    from ..modelfile.describe import describe, rebuilds
     from ..modelfile.printer import print_lines
     from ..runtime.catalog import show_reply
     from ..runtime.served import served
@@ -66,7 +69,10 @@ def _local(settings: Settings, text: str, *, verbose: bool) -> tuple[dict[str, A
     store = settings.store
     model = served(store, Name.parse(text))
     reply = {"name": str(model.name), **layers_json(model.tagged.manifest)} | show_reply(store, model, verbose=verbose)
-    return reply, print_lines(describe(store, model.tagged.manifest))[1]
+    _, complete = print_lines(describe(store, model.tagged.manifest))
+    if complete and not rebuilds(store, model.tagged.manifest, reply["modelfile"]):
+        reply["modelfile"] = _OTHER_BYTES + reply["modelfile"]
+    return reply, complete
 
 
 def _print_field(field: str, text: str) -> None:
@@ -110,7 +116,5 @@ def _section(title: str, rows: list[tuple[str, ...]]) -> None:
     console.out(f"  {title}")
     widths = [max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(max(map(len, rows)))]
     for row in rows:
-        console.out(
-            "    " + "".join(console.clean(cell).ljust(width + 4) for cell, width in zip(row, widths, strict=False))
-        )
+        console.out("    " + "".join(one_line(cell).ljust(width + 4) for cell, width in zip(row, widths, strict=False)))
     console.out()

@@ -5,13 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from ..store import gojson, manifest
-from ..store.errors import IntegrityError
+from ..store.digest import Digest
+from ..store.errors import CorralError, IntegrityError
 from ..store.local import Store
-from ..store.manifest import Manifest
+from ..store.manifest import Descriptor, Manifest
 from . import nodes
 from .parameters import Value
+from .parser import parse
+from .plan import ContentLayer, FileLayer, Layer, plan
+from .recipe import check
 from .source import Span
-from .sources import read_config, read_parameters
+from .sources import Sources, read_config, read_parameters
 
 MAX_TEXT_BYTES = 64 << 20
 _NOWHERE = Span(0, 0)
@@ -77,6 +81,32 @@ def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
     for message in read_messages(store, model):
         found.append(nodes.Message(message.content, _NOWHERE, _NOWHERE, message.role, _NOWHERE))
     return found
+
+
+def rebuilds(store: Store, model: Manifest, text: str) -> bool:
+    """Whether `create` would make this very manifest of the text; one that another tool wrote may differ in its bytes."""
+    try:
+        modelfile = parse(text)
+        recipe, _ = check(modelfile)
+        base, extras = Sources(store, modelfile, store.root).resolve(recipe)
+    except CorralError:
+        return False
+    planned = plan(recipe, base, extras)
+    config = planned.config.encode()
+    layers = [_descriptor(store, layer) for layer in planned.layers]
+    built = Manifest.build(Descriptor(manifest.CONFIG_TYPE, Digest.of(config), len(config)), layers)
+    return built.digest == model.digest
+
+
+def _descriptor(store: Store, layer: Layer) -> Descriptor:
+    match layer:
+        case Descriptor():
+            return layer
+        case ContentLayer():
+            return Descriptor(layer.media_type, Digest.of(layer.data), len(layer.data))
+        case FileLayer():  # described by the path of its blob
+            digest = Digest.from_filename(layer.path.name)
+            return Descriptor(layer.media_type, digest, store.blobs.path(digest).stat().st_size)
 
 
 def _node(kind: type[nodes.Instruction], value: str) -> nodes.Instruction:

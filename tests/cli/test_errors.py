@@ -226,7 +226,7 @@ def test_error_more_than_one_field(small: Cli) -> None:
 
 def test_error_no_server(small: Cli) -> None:
     for arguments in (["ps"], ["stop", "small"]):
-        said = small.error(5, *arguments)
+        said = small.error(4, *arguments)
         assert (
             said == "Error: http://127.0.0.1:1: could not connect to the server\n  hint: start it with: corral serve\n"
         )

@@ -118,3 +118,12 @@ def test_a_model_built_on_it_shares_its_weights(foreign: Cli) -> None:
     assert "from" not in made["layers"][0]
     foreign.ok("rm", "z")
     assert json.loads(foreign.ok("show", "x", "--json"))["digest"] == f"sha256:{identity(foreign)}"
+
+
+def test_show_says_when_its_text_would_build_another_digest(foreign: Cli) -> None:
+    text = foreign.ok("show", "x", "--modelfile")
+    assert text.startswith("# The stored manifest was written by another tool: ")
+    again = json.loads(foreign.ok("create", "again", "-f", "-", "--json", stdin=text))
+    assert again["digest"] != f"sha256:{identity(foreign)}"
+    assert not foreign.ok("show", "again", "--modelfile").startswith("# The stored manifest")
+    foreign.ok("rm", "again")
