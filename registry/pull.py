@@ -9,7 +9,7 @@ from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
-from .transport import Registry, RegistryError
+from .transport import UNSOUND, Registry, RegistryError
 
 
 def pull(name: Name, store: Store, *, insecure: bool = False, report: Report = silent) -> TaggedModel:
@@ -25,8 +25,8 @@ def pull(name: Name, store: Store, *, insecure: bool = False, report: Report = s
         try:
             with store.writing():
                 for blob in dict.fromkeys(model.blobs):
-                    if not store.blobs.has(blob):
-                        _fetch(blob, registry, store, report)
+                    if not store.blobs.is_sound(blob):
+                        _fetch(blob, name, registry, store, report)
                         fetched.append(blob.digest)
                     report(Progress(f"pulling {blob.digest.short}", blob.digest, blob.size, blob.size))
                 # Each blob was hashed on its way; the line is there for those who wait for it.
@@ -51,18 +51,26 @@ def _manifest(name: Name, registry: Registry) -> Manifest:
             raise RemoteError(f"{name}: not found in the registry {name.host}", hint=error.hint) from None
         raise
     if name.digest and (got := Digest.of(raw)) != name.digest:
-        raise MismatchError(f"manifest of {name}", expected=str(name.digest), got=str(got))
-    model = Manifest.parse(raw, str(name))
-    for blob in model.blobs:
-        if blob.digest.algorithm != "sha256":
-            raise InvalidManifestError(str(name), f"{blob.digest}: Ollama's store holds blobs by sha256 only")
+        raise MismatchError(f"{name}: manifest", expected=str(name.digest), got=str(got), hint=UNSOUND)
+    try:
+        model = Manifest.parse(raw, str(name))
+        for blob in model.blobs:
+            if blob.digest.algorithm != "sha256":
+                raise InvalidManifestError(str(name), f"{blob.digest}: Ollama's store holds blobs by sha256 only")
+    except InvalidManifestError as error:
+        error.hint = f"{name.host} has no model that can be used here under this name"
+        raise
     return model
 
 
-def _fetch(blob: Descriptor, registry: Registry, store: Store, report: Report) -> None:
+def _fetch(blob: Descriptor, name: Name, registry: Registry, store: Store, report: Report) -> None:
     status = f"pulling {blob.digest.short}"
     with store.blobs.ingest() as ingest:
         for chunk in registry.blob(blob.digest, blob.size):
             ingest.write(chunk)
             report(Progress(status, blob.digest, blob.size, min(ingest.size, blob.size)))
-        ingest.commit(blob.media_type, expected=blob.digest, size=blob.size)
+        try:
+            ingest.commit(blob.media_type, expected=blob.digest, size=blob.size)
+        except MismatchError as error:
+            what = f"{name}: blob {blob.digest.short} from {name.host}"
+            raise MismatchError(what, expected=error.expected, got=error.got, hint=UNSOUND) from None

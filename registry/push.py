@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..store.blobs import CHUNK
 from ..store.local import Store
 from ..store.manifest import Descriptor
 from ..store.name import Name
@@ -14,7 +13,7 @@ from .transport import Registry
 
 
 def push(name: Name, store: Store, *, insecure: bool = False, report: Report = silent) -> TaggedModel:
-    """Send the model. Raises ModelNotFoundError, RegistryError; a changed blob is refused by the registry's own check."""
+    """Send the model. Raises ModelNotFoundError, RegistryError, and IntegrityErrors for a blob missing or damaged here."""
     report(Progress("retrieving manifest"))
     model = store.find(name)
     store.check_complete(model.manifest)
@@ -31,8 +30,7 @@ def push(name: Name, store: Store, *, insecure: bool = False, report: Report = s
 
 def _reading(blob: Descriptor, store: Store, report: Report) -> Iterator[bytes]:
     status, done = f"pushing {blob.digest.short}", 0
-    with store.blobs.open(blob.digest) as file:
-        while chunk := file.read(CHUNK):
-            done += len(chunk)
-            report(Progress(status, blob.digest, blob.size, done))
-            yield chunk
+    for chunk in store.blobs.verified(blob):
+        done += len(chunk)
+        report(Progress(status, blob.digest, blob.size, done))
+        yield chunk

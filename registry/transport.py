@@ -5,6 +5,7 @@ Every response is bounded: manifests by MAX_MANIFEST_BYTES, blobs by their descr
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,7 @@ import requests
 import urllib3.exceptions
 
 from ..store.digest import Digest
-from ..store.errors import RemoteError, shown
+from ..store.errors import InvalidDigestError, MismatchError, RemoteError, shown
 from ..store.manifest import MANIFEST_TYPE, MAX_MANIFEST_BYTES
 from ..store.name import Name
 
@@ -23,6 +24,7 @@ _TIMEOUT = (10.0, 60.0)
 _CHUNK = 1 << 20
 _MAX_ERROR = 64 << 10
 _MAX_REDIRECTS = 5
+UNSOUND = "the registry's copy is damaged or was changed on the way, and nothing of it is kept; try again, or tell its owner"
 
 
 class RegistryError(RemoteError):
@@ -52,12 +54,30 @@ class Registry:
         self._session.close()
 
     def manifest(self, reference: str) -> bytes:
-        """The manifest's bytes, as they come. Raises RegistryError, with status 404 when there is none."""
+        """The manifest's bytes, as they come.
+
+        Raises RegistryError, with status 404 when there is none, MismatchError when they are not those of the digest that
+        the registry sends along.
+        """
         reply = self._send("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
         raw = b"".join(self._chunks(reply, MAX_MANIFEST_BYTES + 1))
         if len(raw) > MAX_MANIFEST_BYTES:
             raise RegistryError(f"{self._name}: manifest of more than {MAX_MANIFEST_BYTES} bytes")
+        self._check_promise(raw, reply.headers.get("Docker-Content-Digest"))
         return raw
+
+    def _check_promise(self, raw: bytes, promised: str | None) -> None:
+        if promised is None:
+            return
+        try:
+            algorithm = Digest.parse(promised).algorithm
+        except InvalidDigestError:
+            raise RegistryError(f"{self._name}: Docker-Content-Digest is {shown(promised)}, which is no digest") from None
+        got = f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}"
+        if got != promised:
+            raise MismatchError(
+                f"{self._name}: manifest from {self._name.host}", expected=promised, got=got, hint=UNSOUND
+            )
 
     def put_manifest(self, reference: str, raw: bytes, digest: Digest) -> None:
         """Store a manifest under a tag. Raises RegistryError, also when the registry keeps something else."""
@@ -112,10 +132,14 @@ class Registry:
             return self._session.request(method, url, timeout=_TIMEOUT, stream=True, **options)
         except requests.exceptions.SSLError as cause:
             hint = "for a registry without TLS, write http:// before the name or use --insecure"
-            raise RegistryError(f"{self._name.host}: TLS failed: {_reason(cause)}", hint=hint) from cause
+            raise RegistryError(f"{self._unreached(url)}: TLS failed: {_reason(cause)}", hint=hint) from cause
         except requests.RequestException as cause:
-            hint = "is the registry's address right, and is it up?"
-            raise RegistryError(f"{self._name.host}: cannot {method}: {_reason(cause)}", hint=hint) from cause
+            hint = "check the name and the network; `corral list` shows the models that are here already"
+            raise RegistryError(f"{self._unreached(url)}: {_reason(cause)}", hint=hint) from cause
+
+    def _unreached(self, url: str) -> str:
+        host = urlsplit(url).netloc.rpartition("@")[2] or self._name.host
+        return f"{self._name}: cannot reach {shown(host)[1:-1]}"
 
     def _joined(self, base: str, location: str) -> str:
         try:
@@ -152,7 +176,8 @@ class Registry:
                     left -= len(chunk)
                     yield chunk
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as cause:
-            raise RegistryError(f"{self._name.host}: the transfer broke: {_reason(cause)}") from cause
+            message = f"{self._name}: the transfer from {self._name.host} broke: {_reason(cause)}"
+            raise RegistryError(message, hint="try again; what has come whole is not fetched again") from cause
 
 
 class _Session(requests.Session):
@@ -193,4 +218,4 @@ def _reason(cause: BaseException) -> str:
         held for held in (cause.__cause__, *cause.args, getattr(cause, "reason", None)) if isinstance(held, Exception)
     ]:
         cause = inner[0]
-    return str(cause) or type(cause).__name__
+    return (isinstance(cause, OSError) and cause.strerror) or str(cause) or type(cause).__name__

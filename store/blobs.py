@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .digest import Digest
-from .errors import BlobNotFoundError, InvalidDigestError, MismatchError, system_errors
+from .errors import AGAIN, BlobNotFoundError, InvalidDigestError, MismatchError, system_errors
 from .files import open_regular, sync_folder
 from .manifest import Descriptor
 
 CHUNK = 1 << 20
+_SMALL = 1 << 20
+"""Blobs below this many bytes are hashed before they are relied on."""
 
 
 class Written(NamedTuple):
@@ -56,6 +58,25 @@ class BlobStore:
         """Whether the blob is here with the size its descriptor gives."""
         return self.size(blob.digest) == blob.size
 
+    def is_sound(self, blob: Descriptor) -> bool:
+        """Whether the blob need not be written again: a small one is looked into, a large one trusted by its size."""
+        if not self.has(blob):
+            return False
+        if blob.size >= _SMALL:
+            return True
+        with self.open(blob.digest) as file:
+            return Digest.of(file.read()) == blob.digest
+
+    def check(self, blob: Descriptor) -> None:
+        """Raise BlobNotFoundError or MismatchError unless the blob is here with its size."""
+        size = self.size(blob.digest)
+        if size is None:
+            raise BlobNotFoundError(str(blob.digest))
+        if size != blob.size:
+            raise MismatchError(
+                f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes", hint=AGAIN
+            )
+
     def open(self, digest: Digest) -> BinaryIO:
         """The blob for reading. Raises BlobNotFoundError."""
         path = self.path(digest)
@@ -65,15 +86,32 @@ class BlobStore:
             except (FileNotFoundError, NotADirectoryError):
                 raise BlobNotFoundError(str(digest)) from None
 
+    def verified(self, blob: Descriptor) -> Iterator[bytes]:
+        """The blob in pieces; the last one comes only when all together are its digest's. Raises MismatchError."""
+        hashed, held = hashlib.sha256(), b""
+        with self.open(blob.digest) as file, system_errors(self.path(blob.digest), "read"):
+            while chunk := file.read(CHUNK):
+                if held:
+                    yield held
+                hashed.update(chunk)
+                held = chunk
+        self._compare(blob.digest, Digest("sha256", hashed.hexdigest()))
+        yield held
+
     def read(self, blob: Descriptor, limit: int) -> bytes:
         """A small blob whole, verified. Raises MismatchError when it is larger than `limit` bytes or not its digest's."""
         if blob.size > limit:
             raise MismatchError(f"blob {blob.digest}", expected=f"at most {limit} bytes", got=f"{blob.size}")
         with self.open(blob.digest) as file:
             data = file.read(limit + 1)
-        if (got := Digest.of(data)) != blob.digest:
-            raise MismatchError(f"blob {blob.digest}", expected=str(blob.digest), got=str(got))
+        self._compare(blob.digest, Digest.of(data))
         return data
+
+    def _compare(self, promised: Digest, got: Digest) -> None:
+        if got != promised:
+            # Neither a pull nor a creation looks into a large blob that is here with the right size.
+            hint = f"it is damaged: delete {self.path(promised)}, then {AGAIN}"
+            raise MismatchError(f"blob {promised.short}", expected=str(promised), got=str(got), hint=hint)
 
     def put(self, data: bytes, media_type: str) -> Written:
         """Store `data`; nothing is written when it is here already. A damaged copy is replaced."""
@@ -108,8 +146,7 @@ class BlobStore:
         with open_regular(source) as file:
             digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
             size = file.tell()
-        if digest.filename != source.name:
-            raise MismatchError(f"blob {source.name}", expected=source.name, got=digest.filename)
+        self._compare(Digest.from_filename(source.name), digest)
         self.touch(digest)
         return Written(Descriptor(media_type, digest, size), is_new=False)
 
@@ -202,7 +239,7 @@ class Ingest:
         if expected is not None and digest != expected:
             raise MismatchError("blob", expected=str(expected), got=str(digest))
         blob = Descriptor(media_type, digest, self.size)
-        if self._blobs.has(blob):
+        if self._blobs.is_sound(blob):
             self._blobs.touch(digest)
             return Written(blob, is_new=False)
         with system_errors(self._blobs.folder, "write to the store"):

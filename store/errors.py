@@ -70,19 +70,23 @@ class ModelNotFoundError(InputError):
         self.name = name
 
 
+AGAIN = "pull or create the model again"
+"""The hint for what a pull or a creation sees is missing; what it would trust has to be removed first."""
+
+
 class BlobNotFoundError(IntegrityError):
     """A blob that a manifest names is not in the store."""
 
     def __init__(self, digest: str) -> None:
-        super().__init__(f"blob {digest}: not in the store", hint="pull or create the model again")
+        super().__init__(f"blob {digest}: not in the store", hint=AGAIN)
         self.digest = digest
 
 
 class MismatchError(IntegrityError):
     """Content whose digest or size is not the promised one."""
 
-    def __init__(self, what: str, *, expected: str, got: str) -> None:
-        super().__init__(f"{what}: expected {expected}, got {got}")
+    def __init__(self, what: str, *, expected: str, got: str, hint: str | None = None) -> None:
+        super().__init__(f"{what}: expected {expected}, got {got}", hint=hint)
         self.what = what
         self.expected = expected
         self.got = got
@@ -102,7 +106,8 @@ class InvalidGGUFError(IntegrityError):
 
     def __init__(self, identity: str, why: str) -> None:
         super().__init__(
-            f"{identity}: invalid GGUF: {why}", hint="the file is damaged or was not fully downloaded; fetch it again"
+            f"{identity}: invalid GGUF: {why}",
+            hint="the file is damaged or was not fully downloaded; fetch it again (a model: after `corral rm`)",
         )
         self.identity = identity
         self.why = why

@@ -28,7 +28,7 @@ FORMAT = 1
 
 
 class Store:
-    """A store root folder. Opening it creates nothing.
+    """A store root folder. Opening it creates nothing, and raises StoreError where there can be no folder.
 
     A tag points at a complete model or does not exist; what is written between `writing()` and `tag()` is safe from the
     collector.
@@ -86,11 +86,7 @@ class Store:
     def check_complete(self, manifest: Manifest) -> None:
         """Raise BlobNotFoundError or MismatchError unless every blob is here with its size."""
         for blob in manifest.blobs:
-            size = self.blobs.size(blob.digest)
-            if size is None:
-                raise BlobNotFoundError(str(blob.digest))
-            if size != blob.size:
-                raise MismatchError(f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes")
+            self.blobs.check(blob)
 
     def copy(self, source: Name, destination: Name) -> Name:
         """Give a model a second name; no blob is copied. Returns the new name as stored."""
@@ -147,10 +143,10 @@ class Store:
                 write_whole(self._format_file, f"{FORMAT}\n".encode(), self.blobs.ingest_folder)
 
     def _check_format(self) -> None:
-        with system_errors(self._format_file, "read"):
+        with system_errors(self.root, "open the store"):
             try:
                 text = self._format_file.read_text(errors="replace").strip()
-            except (FileNotFoundError, NotADirectoryError):
+            except FileNotFoundError:
                 return
         if text != str(FORMAT):
             raise MachineError(

@@ -12,7 +12,7 @@ import msgspec
 
 from . import gojson
 from .digest import Digest
-from .errors import InvalidDigestError, InvalidManifestError, shown
+from .errors import AGAIN, InvalidDigestError, InvalidManifestError, shown
 
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
@@ -74,7 +74,7 @@ class Manifest:
         if len(raw) > MAX_MANIFEST_BYTES:
             raise InvalidManifestError(identity, f"{len(raw)} bytes, at most {MAX_MANIFEST_BYTES} are read")
         if not raw.strip():
-            raise InvalidManifestError(identity, "the file is empty", hint="pull or create the model again")
+            raise InvalidManifestError(identity, "the file is empty", hint=AGAIN)
         try:
             document = _decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:

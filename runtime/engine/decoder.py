@@ -37,7 +37,7 @@ class Decoder(Protocol):
     """Tokens a sequence may hold."""
     slots: int
     num_batch: int
-    """Tokens a batch may hold."""
+    """Tokens a batch may hold, at least one for each slot."""
     can_share: bool
     """Whether a sequence may be given the beginning of another."""
 

@@ -24,7 +24,7 @@ class FakeDecoder:
     def __init__(self, options: LoadOptions, *, step_seconds: float = 0.0) -> None:
         self.num_ctx = options.num_ctx
         self.slots = options.slots
-        self.num_batch = options.num_batch
+        self.num_batch = max(options.num_batch, options.slots)
         self.can_share = not options.deterministic
         self.batches: list[int] = []
         """How many sequences each batch held."""

@@ -81,7 +81,7 @@ class LlamaDecoder:
     def _make_context(self, options: LoadOptions) -> Any:
         params = _llama.llama_context_default_params()
         params.n_ctx = options.num_ctx * options.slots
-        params.n_batch = params.n_ubatch = min(options.num_batch, params.n_ctx)
+        params.n_batch = params.n_ubatch = min(max(options.num_batch, options.slots), params.n_ctx)
         params.n_seq_max = options.slots
         params.n_threads = params.n_threads_batch = options.num_thread or default_threads()
         # With a cache of its own, a sequence's arithmetic does not depend on which cells its neighbours occupy.

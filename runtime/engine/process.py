@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import signal
 import socket
 import sys
@@ -34,10 +35,25 @@ from .protocol import (
 )
 
 _KEPT_STDERR_LINES = 20
+_KEPT_STDERR_LINE = 500
+"""Bytes; a name in a hostile file may make a line of any length."""
+_SOURCE_FOLDER = re.compile(r"^/[^:]*/(?=[^/:]+:\d+: )")
+"""Where the engine was built, before the file and line of a failed assertion."""
 
 
 class WorkerDiedError(MachineError):
     """The worker process ended while something was wanted of it."""
+
+
+class UnreadRequestError(WorkerDiedError):
+    """The worker process ended before it had read the request."""
+
+
+class StoppingError(MachineError):
+    """The server is ending its workers."""
+
+    def __init__(self) -> None:
+        super().__init__("server is shutting down")
 
 
 class ModelLoadError(MachineError):
@@ -64,10 +80,13 @@ class Worker:
         self._writer = writer
         self._on_progress = on_progress
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Failed | WorkerDiedError]] = {}
+        self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Failed | None]] = {}
+        """The replies to each request; None when the process is dead."""
         self._errors: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
         self._loaded: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
-        self._refusal = ""
+        self._refusal: LoadFailed | None = None
+        self._is_closing = False
+        self._is_unread = False
         self._stderr = asyncio.create_task(self._read_errors())
         self._replies = asyncio.create_task(self._read(reader))
         self.is_dead = False
@@ -104,14 +123,25 @@ class Worker:
         return self._process.pid
 
     async def generate(
-        self, prompt: str, *, sampling: Sampling, stop: list[str], num_predict: int, num_ctx: int, num_keep: int
+        self,
+        prompt: str,
+        *,
+        sampling: Sampling,
+        stop: list[str],
+        num_predict: int,
+        num_ctx: int,
+        num_keep: int,
+        name: str = "",
     ) -> AsyncGenerator[Chunk | Finished]:
         """The answer as it comes, a Finished at the end. Leaving the iteration early cancels the request.
 
-        Raises WorkerDiedError, RequestFailedError.
+        Errors call the model `name`, or else what it was started as. Raises UnreadRequestError, WorkerDiedError,
+        StoppingError, RequestFailedError.
         """
+        name = name or self._name
         if self.is_dead:
-            raise self._death()
+            self._is_unread = True
+            raise self._death(name)
         request_id = next(self._ids)
         replies = self._waiting[request_id] = asyncio.Queue()
         request = Generate(
@@ -120,6 +150,8 @@ class Worker:
         finished = False
         try:
             self._writer.write(frame(request))
+            if self._writer.transport.is_closing():  # its end of the socket is closed, though it is not reaped yet
+                self._is_unread = True
             while not finished:
                 reply = await replies.get()
                 match reply:
@@ -130,48 +162,62 @@ class Worker:
                         yield reply
                     case Failed():
                         finished = True
-                        raise RequestFailedError(f"model '{self._name}': {reply.error}")
-                    case WorkerDiedError():
-                        raise reply
+                        raise RequestFailedError(f"model '{name}': {reply.error}")
+                    case None:
+                        raise self._death(name)
         finally:
             del self._waiting[request_id]
             if not finished and not self.is_dead:
                 self._writer.write(frame(Cancel(request_id)))
 
     async def close(self) -> None:
-        """End the process, at once, and wait for that."""
+        """End the process, at once, and wait for that. Its requests fail with a StoppingError."""
+        self._is_closing = not self.is_dead
         self._writer.close()
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await asyncio.gather(self._replies, self._stderr, return_exceptions=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            garbled = await self._take_replies(reader)
+            await self._process.wait()
+            await self._stderr
+            if garbled:
+                self._errors.append(garbled)
+        finally:  # whatever happens, nobody waits for ever
+            self.is_dead = True
+            if not self._loaded.done():
+                self._loaded.set_exception(self._refused(self._refusal) if self._refusal else self._death(self._name))
+            for replies in self._waiting.values():
+                replies.put_nowait(None)
+
+    async def _take_replies(self, reader: asyncio.StreamReader) -> str:
+        """Hand out what comes until the process ends; what is wrong with its frames, if that was why."""
         frames = Frames()
-        garbled = ""
         try:
             while data := await reader.read(1 << 16):
                 for body in frames.feed(data):
                     self._dispatch(decode_reply(body))
-        except ConnectionError:
-            pass  # it is dead, and how it died is known below
+        except ConnectionError:  # it is dead; how it died its status says
+            self._is_unread = True
         except BugError as cause:  # its memory is not to be trusted any more
-            garbled = str(cause)
             self._process.kill()
-        await self._process.wait()
-        await self._stderr
-        if garbled:
-            self._errors.append(garbled)
-        self.is_dead = True
-        death = self._death()
-        if not self._loaded.done():
-            self._loaded.set_exception(self._refused() if self._refusal else death)
-        for replies in self._waiting.values():
-            replies.put_nowait(death)
+            return str(cause)
+        return ""
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None
-        while line := await self._process.stderr.readline():
-            self._errors.append(line.decode("utf-8", "replace").rstrip())
+        rest = b""
+        while data := await self._process.stderr.read(1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            rest = rest[:_KEPT_STDERR_LINE]
+            self._keep_errors(lines)
+        self._keep_errors([rest])
+
+    def _keep_errors(self, lines: list[bytes]) -> None:
+        texts = (line[:_KEPT_STDERR_LINE].decode("utf-8", "replace").rstrip() for line in lines)
+        self._errors.extend(_SOURCE_FOLDER.sub("", text) for text in texts if text)
 
     def _dispatch(self, reply: Reply) -> None:
         match reply:
@@ -181,21 +227,24 @@ class Worker:
                 if not self._loaded.done():
                     self._loaded.set_result(reply)
             case LoadFailed():
-                self._refusal = reply.error  # the process ends now; its stderr, read to the end, may say more
+                self._refusal = reply  # the process ends now; its stderr, read to the end, may say more
             case Chunk() | Finished() | Failed():
                 if replies := self._waiting.get(reply.id):
                     replies.put_nowait(reply)
 
-    def _refused(self) -> ModelLoadError:
-        reason = next((line for line in self._errors if "error" in line.lower()), self._refusal)
-        return ModelLoadError(f"model '{self._name}' cannot be loaded: {reason}")
+    def _refused(self, refusal: LoadFailed) -> ModelLoadError:
+        reason = next((line for line in self._errors if "error" in line.lower()), refusal.error)
+        return ModelLoadError(f"model '{self._name}' cannot be loaded: {reason}", hint=refusal.hint)
 
-    def _death(self) -> WorkerDiedError:
+    def _death(self, name: str) -> WorkerDiedError | StoppingError:
+        if self._is_closing:
+            return StoppingError()
         status = self._process.returncode or 0
         how = f"signal: {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
         reason = f" ({self._errors[-1]})" if self._errors else ""
-        return WorkerDiedError(
-            f"model '{self._name}': the model runner has unexpectedly stopped: {how}{reason}",
+        kind = UnreadRequestError if self._is_unread else WorkerDiedError
+        return kind(
+            f"model '{name}': the model runner has unexpectedly stopped: {how}{reason}",
             hint="ask again: the model is loaded anew for the next request",
         )
 

@@ -100,6 +100,7 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     """The model cannot be loaded."""
 
     error: str
+    hint: str | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, tag="chunk"):

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ...store.errors import CorralError
+from ...store.errors import CorralError, MachineError
 from .batch import BatchLoop
 from .protocol import Frames, Load, LoadFailed, LoadProgress, Reply, Request, decode_request, frame
 
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     try:
         loop = _load(load, send)
     except CorralError as error:
-        send([LoadFailed(str(error))])
+        send([LoadFailed(str(error), error.hint)])
         return 0
     threading.Thread(target=_read, args=(connection, loop), daemon=True).start()
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server is gone, and so are its requests
@@ -59,8 +59,11 @@ def _load(load: Load, send: Callable[[list[Reply]], None]) -> BatchLoop:
 
         decoder = FakeDecoder(load.options, step_seconds=float(load.path.removeprefix(FAKE_PREFIX) or 0))
     else:
-        from .llama import LlamaDecoder
-
+        try:
+            from .llama import LlamaDecoder
+        except ImportError as cause:
+            hint = "run `make setup`, or: pip install 'corral[llama]'"
+            raise MachineError(f"the engine is not installed: {cause}", hint=hint) from None
         decoder = LlamaDecoder(load.path, load.options, on_progress)
     loop = BatchLoop(decoder, send, deterministic=load.options.deterministic)
     send([decoder.describe()])

@@ -16,9 +16,12 @@ from typing import TypeAlias
 
 from ...store.digest import Digest
 from ...store.errors import MachineError
-from ..engine.process import Worker
+from ..engine.process import StoppingError, Worker
 from ..engine.protocol import LoadOptions
 from .policy import serves, victim
+
+
+_DEFAULT_QUEUE = 512
 
 
 class BusyError(MachineError):
@@ -55,6 +58,8 @@ class Runner:
     users: int = 0
     last_used: float = field(default_factory=time.monotonic)
     expiry: asyncio.TimerHandle | None = None
+    asked: dict[str, ModelKey] = field(default_factory=dict[str, ModelKey])
+    """Every name it was used by."""
 
     @property
     def expires_in(self) -> float:
@@ -66,24 +71,27 @@ class Runner:
 class Pool:
     """See the module. For use in one event loop."""
 
-    def __init__(self, *, max_loaded: int = 3, max_queue: int = 512, start: Starter = Worker.start) -> None:
+    def __init__(self, *, max_loaded: int = 3, max_queue: int = _DEFAULT_QUEUE, start: Starter = Worker.start) -> None:
         self._max_loaded = max_loaded
-        self._max_queue = max_queue
+        self._max_queue = max_queue or _DEFAULT_QUEUE
         self._start = start
         self._runners: dict[Path, Runner] = {}
         self._loading = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._queued = 0
         self._closing: set[asyncio.Task[None]] = set()
+        self._load: asyncio.Future[Worker] | None = None
+        self._is_closed = False
 
     @asynccontextmanager
     async def lease(self, key: ModelKey, options: LoadOptions, keep_alive: float) -> AsyncGenerator[Runner]:
         """The loaded model, loading it first if need be; it stays at least until the block ends.
 
-        Raises BusyError, ModelLoadError, WorkerDiedError.
+        Raises BusyError, StoppingError, ModelLoadError, WorkerDiedError.
         """
         runner = self._usable(key, options) or await self._load_in_turn(key, options, keep_alive)
         runner.users += 1
+        runner.asked[key.name] = key
         runner.keep_alive = keep_alive
         if runner.expiry:
             runner.expiry.cancel()
@@ -107,9 +115,13 @@ class Pool:
         return sorted(alive, key=lambda runner: -runner.expires_in)
 
     async def close(self) -> None:
-        """End all workers."""
+        """End all workers, and the requests that use or wait for one with a StoppingError."""
+        self._is_closed = True
+        if self._load:
+            self._load.cancel()
         for runner in list(self._runners.values()):
             self._drop(runner)
+        await self._notify()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
     def _usable(self, key: ModelKey, options: LoadOptions) -> Runner | None:
@@ -126,14 +138,27 @@ class Pool:
                     async with self._changed:
                         await self._changed.wait()
                 if runner is None:
-                    worker = await self._start(key.name, str(key.path), options)
+                    worker = await self._started(key, options)
                     runner = self._runners[key.path] = Runner(key, options, worker, keep_alive)
                 return runner
         finally:
             self._queued -= 1
 
+    async def _started(self, key: ModelKey, options: LoadOptions) -> Worker:
+        self._load = asyncio.ensure_future(self._start(key.name, str(key.path), options))
+        try:
+            return await self._load
+        except asyncio.CancelledError:
+            if self._is_closed:
+                raise StoppingError from None
+            raise
+        finally:
+            self._load = None
+
     async def _make_room(self, key: ModelKey) -> bool:
-        """Unload what is in the way of loading `key`; False when that is in use."""
+        """Unload what is in the way of loading `key`; False when that is in use. Raises StoppingError."""
+        if self._is_closed:
+            raise StoppingError
         for runner in [runner for runner in self._runners.values() if runner.worker.is_dead]:
             self._drop(runner)
         same = self._runners.get(key.path)
