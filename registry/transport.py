@@ -24,7 +24,9 @@ _TIMEOUT = (10.0, 60.0)
 _CHUNK = 1 << 20
 _MAX_ERROR = 64 << 10
 _MAX_REDIRECTS = 5
-UNSOUND = "the registry's copy is damaged or was changed on the way, and nothing of it is kept; try again, or tell its owner"
+UNSOUND = (
+    "the registry's copy is damaged or was changed on the way, and nothing of it is kept; try again, or tell its owner"
+)
 
 
 class RegistryError(RemoteError):
@@ -72,7 +74,9 @@ class Registry:
         try:
             algorithm = Digest.parse(promised).algorithm
         except InvalidDigestError:
-            raise RegistryError(f"{self._name}: Docker-Content-Digest is {shown(promised)}, which is no digest") from None
+            raise RegistryError(
+                f"{self._name}: Docker-Content-Digest is {shown(promised)}, which is no digest"
+            ) from None
         got = f"{algorithm}:{hashlib.new(algorithm, raw).hexdigest()}"
         if got != promised:
             raise MismatchError(

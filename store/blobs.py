@@ -73,9 +73,7 @@ class BlobStore:
         if size is None:
             raise BlobNotFoundError(str(blob.digest))
         if size != blob.size:
-            raise MismatchError(
-                f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes", hint=AGAIN
-            )
+            raise MismatchError(f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes", hint=AGAIN)
 
     def open(self, digest: Digest) -> BinaryIO:
         """The blob for reading. Raises BlobNotFoundError."""

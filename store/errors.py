@@ -107,7 +107,7 @@ class InvalidGGUFError(IntegrityError):
     def __init__(self, identity: str, why: str) -> None:
         super().__init__(
             f"{identity}: invalid GGUF: {why}",
-            hint="the file is damaged or was not fully downloaded; fetch it again (a model: after `corral rm`)",
+            hint="the file is damaged or was not fully downloaded; fetch it again (a stored model: `corral rm` it first)",
         )
         self.identity = identity
         self.why = why

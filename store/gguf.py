@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from .errors import InvalidGGUFError
+from .errors import InvalidGGUFError, shown
 from .files import open_regular
 
 Scalar: TypeAlias = "int | float | bool | str"
@@ -29,6 +30,10 @@ MAX_STRINGS = 4 << 20
 """Strings in all arrays together, kept or walked over."""
 _KEPT_ITEMS = 64
 """Longer arrays (vocabularies) are walked over; only their first items are kept."""
+
+SPLIT_NUMBER, SPLIT_COUNT = "split.no", "split.count"
+_MAX_UINT16 = (1 << 16) - 1
+_ARCHITECTURE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
@@ -67,8 +72,8 @@ class GGUF:
     alignment: int
     data_start: int
     """Where the data section begins."""
-    pairs: tuple[int, int]
-    """From where to where the metadata stands in the file."""
+    pairs: dict[str, tuple[int, int]]
+    """From where to where each pair of the metadata stands in the file."""
 
     @property
     def architecture(self) -> str:
@@ -139,18 +144,18 @@ def read(path: Path, identity: str | None = None) -> GGUF:
     InputError for what is no regular file.
     """
     with open_regular(path) as file:
-        return _Reader(file, os.fstat(file.fileno()).st_size, identity or str(path)).header()
+        return parse(file, os.fstat(file.fileno()).st_size, identity or str(path))
+
+
+def parse(file: BinaryIO, size: int, identity: str) -> GGUF:
+    """Read and check the header that begins a GGUF of `size` bytes. Raises InvalidGGUFError."""
+    return _Reader(file, size, identity).header()
 
 
 def is_gguf(path: Path) -> bool:
     """Whether the file starts as a GGUF does."""
     with open_regular(path) as file:
         return file.read(4) == b"GGUF"
-
-
-def scalar_size(type_number: int) -> int:
-    """Bytes of a metadata value of this type; 0 for strings, arrays and unknown types."""
-    return struct.calcsize("<" + _SCALARS[type_number]) if type_number in _SCALARS else 0
 
 
 def type_number(name: str) -> int:
@@ -180,13 +185,14 @@ class _Reader:
         tensor_count = self._bounded("tensor count", self._unpack("Q"), MAX_TENSORS, least_bytes=24)
         pair_count = self._bounded("metadata count", self._unpack("Q"), MAX_PAIRS, least_bytes=13)
         metadata: dict[str, Value] = {}
-        pairs_start = self._size - self._left
+        pairs: dict[str, tuple[int, int]] = {}
         for _ in range(pair_count):
+            start = self._size - self._left
             key = self._string("metadata key")
             if key in metadata:
                 raise self._wrong(f"metadata key {key!r} occurs twice")
             metadata[key] = self._value(key, self._unpack("I"))
-        pairs = (pairs_start, self._size - self._left)
+            pairs[key] = (start, self._size - self._left)
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self._wrong(f"general.alignment is {alignment!r}, expected a power of two")
@@ -225,8 +231,19 @@ class _Reader:
 
     def _check(self, header: GGUF) -> None:
         """Refuse what llama.cpp is known to abort on (SIGABRT, division by zero) rather than reject."""
-        if not header.text("general.architecture"):
+        for key in (SPLIT_NUMBER, SPLIT_COUNT):
+            value = header.metadata.get(key, 0)
+            if type(value) is not int or not 0 <= value <= _MAX_UINT16:
+                raise self._wrong(f"{key} is {value!r:.80}, expected 0 to {_MAX_UINT16}")
+        architecture = header.metadata.get("general.architecture")
+        if architecture is None and header.metadata.get(SPLIT_NUMBER):
+            return  # The parts of a split file after the first have no other metadata.
+        if architecture is None:
             raise self._wrong("general.architecture is missing")
+        if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
+            raise self._wrong(
+                f"general.architecture is {shown(str(architecture))}, expected 1 to 64 letters, digits and _ . -"
+            )
         if header.kind != "model":
             return
         for key, most in (("block_count", 1024), ("context_length", 1 << 31), ("embedding_length", 1 << 24)):

@@ -9,72 +9,51 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from pathlib import Path
 
 from . import gguf
 from .errors import InvalidGGUFError
 from .files import open_regular
-from .gguf import GGUF, Tensor
+from .gguf import GGUF, SPLIT_COUNT, SPLIT_NUMBER, Tensor
 
-COUNT = "split.count"
-_NUMBER = "split.no"
-_NAME = re.compile(r"(?P<prefix>.*)-\d{5}-of-\d{5}\.gguf", re.DOTALL)
+_TENSORS = "split.tensors.count"
 _CHUNK = 1 << 20
+_MAX_METADATA = 256 << 20
 _UINT16 = 2
 
 
 def count(header: GGUF) -> int:
     """How many parts the file is one of; 0 and 1 mean that it is whole."""
-    value = header.metadata.get(COUNT, 0)
+    value = header.metadata.get(SPLIT_COUNT, 0)
     return value if isinstance(value, int) else 0
 
 
 def siblings(path: Path, header: GGUF) -> tuple[Path, ...]:
     """All parts, in order, by the names that llama.cpp gives them. Raises InvalidGGUFError for any other name."""
     total = count(header)
-    found = _NAME.fullmatch(path.name)
-    if not found or not 1 < total < 100_000:
+    found = re.fullmatch(rf"(?P<prefix>.*)-\d{{5}}-of-{total:05}\.gguf", path.name, re.DOTALL)
+    parts = (
+        [path.with_name(f"{found['prefix']}-{n:05}-of-{total:05}.gguf") for n in range(1, total + 1)] if found else []
+    )
+    if path not in parts:
         raise InvalidGGUFError(str(path), f"one of {total} parts is not called NAME-00001-of-{total:05}.gguf")
-    return tuple(path.with_name(f"{found['prefix']}-{number:05}-of-{total:05}.gguf") for number in range(1, total + 1))
+    return tuple(parts)
 
 
 def joined(paths: Sequence[Path]) -> GGUF:
     """The header of the whole that the parts make. Raises InvalidGGUFError when they do not belong together."""
-    headers = [gguf.read(path) for path in paths]
-    tensors: list[Tensor] = []
-    offset = 0
-    for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
-        if (count(header), header.metadata.get(_NUMBER)) != (len(paths), number):
-            said = f"part {header.metadata.get(_NUMBER)} of {count(header)}"
-            raise InvalidGGUFError(str(path), f"it says it is {said}, expected part {number} of {len(paths)}")
-        for tensor in header.tensors:
-            tensors.append(Tensor(tensor.name, tensor.shape, tensor.type, offset, tensor.size))
-            offset += _padded(tensor.size, headers[0].alignment)
-    if len({tensor.name for tensor in tensors}) < len(tensors):
-        raise InvalidGGUFError(str(paths[0]), "a tensor is in several parts")
-    first = headers[0]
-    metadata = {key: value for key, value in first.metadata.items() if key != COUNT} | {COUNT: 0}
-    return GGUF(first.version, metadata, tuple(tensors), first.alignment, first.data_start, first.pairs)
+    headers = _headers(paths)
+    head = _head(paths[0], headers)
+    size = len(head) + sum(_padded(tensor.size, headers[0].alignment) for part in headers for tensor in part.tensors)
+    return gguf.parse(BytesIO(head), size, str(paths[0]))
 
 
 def content(paths: Sequence[Path]) -> Iterator[bytes]:
-    """The bytes of the whole, in pieces of at most 1 MiB."""
-    whole = joined(paths)
-    with open_regular(paths[0]) as file:
-        start, end = whole.pairs
-        file.seek(start)
-        pairs = file.read(end - start)
-    key = struct.pack("<Q", len(COUNT)) + COUNT.encode()
-    before, found, after = pairs.partition(key)
-    size = gguf.scalar_size(int.from_bytes(after[:4], "little"))
-    if not found or not size:
-        raise InvalidGGUFError(str(paths[0]), f"{COUNT} is not a number")
-    pairs = before + after[4 + size :] + key + struct.pack("<IH", _UINT16, 0)
-    header = b"GGUF" + struct.pack("<IQQ", whole.version, len(whole.tensors), len(whole.metadata)) + pairs
-    header += b"".join(_description(tensor) for tensor in whole.tensors)
-    yield header + bytes(_padded(len(header), whole.alignment) - len(header))
-    for path in paths:
-        part = gguf.read(path)
+    """The bytes of the whole in pieces: its header, then at most 1 MiB at a time."""
+    headers = _headers(paths)
+    yield _head(paths[0], headers)
+    for path, part in zip(paths, headers, strict=True):
         with open_regular(path) as file:
             for tensor in part.tensors:
                 file.seek(part.data_start + tensor.offset)
@@ -85,15 +64,51 @@ def content(paths: Sequence[Path]) -> Iterator[bytes]:
                         raise InvalidGGUFError(str(path), "it became shorter while it was read")
                     left -= len(chunk)
                     yield chunk
-                yield bytes(_padded(tensor.size, whole.alignment) - tensor.size)
+                yield bytes(_padded(tensor.size, headers[0].alignment) - tensor.size)
 
 
-def _description(tensor: Tensor) -> bytes:
-    name = tensor.name.encode()
+def _headers(paths: Sequence[Path]) -> list[GGUF]:
+    """The parts' headers, in order, once they are seen to be all of one file."""
+    headers = [gguf.read(path) for path in paths]
+    for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
+        if (count(header), header.metadata.get(SPLIT_NUMBER)) != (len(paths), number):
+            said = f"split.no {header.metadata.get(SPLIT_NUMBER)} of {count(header)}"
+            raise InvalidGGUFError(str(path), f"it says it is {said}, expected {number} of {len(paths)}")
+    names = [tensor.name for header in headers for tensor in header.tensors]
+    if len(set(names)) < len(names):
+        raise InvalidGGUFError(str(paths[0]), "a tensor is in several parts")
+    if (promised := headers[0].metadata.get(_TENSORS, len(names))) != len(names):
+        raise InvalidGGUFError(str(paths[0]), f"{_TENSORS} is {promised!r:.80}, the parts have {len(names)} tensors")
+    return headers
+
+
+def _head(path: Path, headers: Sequence[GGUF]) -> bytes:
+    """The header of the whole, padded to where its tensors begin; the metadata comes from the first part, at `path`."""
+    first = headers[0]
+    end = max(end for _, end in first.pairs.values())
+    if end > _MAX_METADATA:
+        raise InvalidGGUFError(str(path), f"{end} bytes of metadata, at most {_MAX_METADATA} are joined")
+    with open_regular(path) as file:
+        block = file.read(end)
+    kept = [block[start:end] for key, (start, end) in first.pairs.items() if key != SPLIT_COUNT]
+    kept.append(_string(SPLIT_COUNT) + struct.pack("<IH", _UINT16, 0))
+    descriptions: list[bytes] = []
+    offset = 0
+    for tensor in (tensor for header in headers for tensor in header.tensors):
+        descriptions.append(_description(tensor, offset))
+        offset += _padded(tensor.size, first.alignment)
+    counts = struct.pack("<IQQ", first.version, len(descriptions), len(kept))
+    head = b"".join([b"GGUF", counts, *kept, *descriptions])
+    return head + bytes(_padded(len(head), first.alignment) - len(head))
+
+
+def _description(tensor: Tensor, offset: int) -> bytes:
     shape = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
-    return (
-        struct.pack("<Q", len(name)) + name + shape + struct.pack("<IQ", gguf.type_number(tensor.type), tensor.offset)
-    )
+    return _string(tensor.name) + shape + struct.pack("<IQ", gguf.type_number(tensor.type), offset)
+
+
+def _string(text: str) -> bytes:
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 def _padded(size: int, alignment: int) -> int:

@@ -26,4 +26,4 @@ def test_a_local_registry_is_asked_directly(cli: Cli, tiny_gguf: Path, docker_re
 
 
 def test_error_another_machines_server_is_asked_by_the_proxy(cli: Cli) -> None:
-    cli.error(5, "ps", OLLAMA_HOST="corral.invalid:80", http_proxy=NOBODY)
+    cli.error(4, "ps", OLLAMA_HOST="corral.invalid:80", http_proxy=NOBODY)

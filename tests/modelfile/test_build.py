@@ -23,6 +23,8 @@ from corral.store.name import Name
 from corral.store.progress import Progress, Report
 from corral.store.tags import TaggedModel
 
+from tests.store.splitting import Weights, decoded, merged, split
+
 Create = Callable[..., TaggedModel]
 
 BASE = """
@@ -259,6 +261,42 @@ def test_error_for_a_base_with_a_blob_missing(store: Store, create: Create) -> N
     store.blobs.path(base.manifest.of_type(manifest.SYSTEM)[0].digest).unlink()
     with pytest.raises(BlobNotFoundError):
         create("child", "FROM base")
+
+
+def tiny_parts(folder: Path, tiny_gguf: Path) -> tuple[list[Path], bytes]:
+    """The tiny model with two tensors more, split in three in a folder, and the file they make."""
+    tiny = decoded(tiny_gguf)
+    more = [Weights(name, (8,), 0, bytes([9]) * 32) for name in ("a", "b")]
+    whole = tiny._replace(tensors=[*tiny.tensors, *more])
+    folder.mkdir()
+    return split(whole, folder, (1, 2)), merged(whole)
+
+
+def test_a_split_gguf_is_the_file_its_parts_make(create: Create, folder: Path, tiny_gguf: Path) -> None:
+    paths, whole = tiny_parts(folder / "parts", tiny_gguf)
+    (folder / "joined.gguf").write_bytes(whole)
+    joined = create("joined", "FROM ./joined.gguf")
+    for source in (*(f"./parts/{path.name}" for path in paths), "./parts", str(folder / "parts")):
+        made = create("made", f"FROM {source}")
+        assert made.manifest.raw == joined.manifest.raw, source
+
+
+@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize(
+    "source", ["./parts", "./parts/model-00001-of-00003.gguf", "./parts/model-00003-of-00003.gguf"]
+)
+def test_error_for_a_split_gguf_with_a_part_missing(
+    store: Store, create: Create, folder: Path, tiny_gguf: Path, source: str, missing: int
+) -> None:
+    create("made", "FROM ./tiny.gguf")
+    paths, _ = tiny_parts(folder / "parts", tiny_gguf)
+    paths[missing].unlink()
+    before = {path for path in store.root.rglob("*") if path.is_file()}
+    with pytest.raises(ModelfileError) as caught:
+        create("made", f"FROM {source}")
+    assert len(caught.value.diagnostics) == 1
+    assert f"no such file: {paths[missing]}" in str(caught.value)
+    nothing_changed(store, before)
 
 
 def gguf_with(path: Path, source: Path, declared: str) -> Path:

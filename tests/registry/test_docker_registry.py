@@ -140,6 +140,46 @@ def test_error_one_flipped_byte_is_refused(
     pushed.ok("pull", f"{remote}:v1")
 
 
+@pytest.mark.parametrize("part", ["manifest", "config", "weights"])
+def test_error_one_flipped_byte_in_the_registrys_files(
+    pushed: Cli, remote: str, docker_registry: DockerRegistry, part: str
+) -> None:
+    raw = manifest_file(pushed, f"{remote}:v1").read_bytes()
+    document = json.loads(raw)
+    digest = {
+        "manifest": f"sha256:{hashlib.sha256(raw).hexdigest()}",
+        "config": document["config"]["digest"],
+        "weights": document["layers"][0]["digest"],
+    }[part]
+    file = docker_registry.blob_file(digest)
+    sound = file.read_bytes()
+    # In a manifest, a digit of a digest: it stays a manifest, of something else.
+    place = sound.index(document["layers"][-1]["digest"].encode()) + 20 if part == "manifest" else len(sound) // 2
+    damaged = bytearray(sound)
+    damaged[place] ^= 1
+    pushed.ok("rm", "small", f"{remote}:v1")
+    before = pushed.files()
+    file.write_bytes(damaged)
+    try:
+        said = pushed.error(3, "pull", f"{remote}:v1")
+    finally:
+        file.write_bytes(sound)
+    assert f"Error: {remote}:v1: " in said
+    assert f" from {docker_registry.host}: expected {digest}, got sha256:{hashlib.sha256(damaged).hexdigest()}" in said
+    assert "  hint: the registry's copy is damaged" in said
+    assert pushed.files() == before
+    pushed.ok("pull", f"{remote}:v1")
+
+
+def test_a_pull_mends_a_small_blob_that_was_damaged_here(pushed: Cli, remote: str) -> None:
+    before = content(pushed)
+    for layer in json.loads(pushed.ok("show", "small", "--json"))["layers"]:
+        blob = pushed.models / "blobs" / layer["digest"].replace(":", "-")
+        blob.write_bytes(b"x" * blob.stat().st_size)
+    pushed.ok("pull", f"{remote}:v1")
+    assert content(pushed) == before
+
+
 def test_error_a_blob_cut_short_in_the_registry(pushed: Cli, remote: str, docker_registry: DockerRegistry) -> None:
     digest = json.loads(pushed.ok("show", "small", "--json"))["layers"][1]["digest"]
     file = docker_registry.blob_file(digest)
@@ -162,8 +202,10 @@ def test_error_a_damaged_blob_is_not_pushed(cli: Cli, tiny_gguf: Path, remote: s
     blob = cli.models / "blobs" / made["layers"][1]["digest"].replace(":", "-")
     blob.write_bytes(b"x" * blob.stat().st_size)
     before = cli.files()
-    said = cli.error(4, "push", f"{remote}:v1")
-    assert "400 DIGEST_INVALID" in said
+    digest, got = made["layers"][1]["digest"], f"sha256:{hashlib.sha256(blob.read_bytes()).hexdigest()}"
+    said = cli.error(3, "push", f"{remote}:v1")
+    assert f"expected {digest}, got {got}" in said
+    assert f"  hint: it is damaged: delete {blob}, then pull or create the model again" in said
     assert cli.files() == before
     assert "not found in the registry" in Cli(cli.folder / "other", cli.folder).error(4, "pull", f"{remote}:v1")
 
@@ -200,11 +242,19 @@ def test_error_a_registry_that_is_down(pushed: Cli) -> None:
     name = f"127.0.0.1:{free_port()}/crew/x:v1"
     pushed.ok("cp", "small", name)
     before = pushed.files()
-    for arguments in (["pull", name], ["push", name], ["create", "y", "-f", "-"]):
-        said = pushed.error(4, *arguments, stdin=f"FROM {name.replace('/x:', '/y:')}\n")
-        assert "Connection refused" in said
-        assert "  hint: is the registry's address right, and is it up?" in said
+    other = name.replace("/x:", "/y:")
+    for wanted, *arguments in ((name, "pull", name), (name, "push", name), (other, "create", "y", "-f", "-")):
+        said = pushed.error(4, *arguments, stdin=f"FROM {other}\n")
+        assert f"Error: {wanted}: cannot reach {name.partition('/')[0]}: Connection refused\n" in said
+        assert "  hint: check the name and the network; `corral list` shows" in said
     assert pushed.files() == before
+
+
+def test_error_a_registry_whose_name_is_unknown(cli: Cli) -> None:
+    said = cli.error(4, "pull", "nowhere.invalid/crew/x:v1", NO_PROXY="*", no_proxy="*")
+    assert said.startswith("pulling manifest\nError: nowhere.invalid/crew/x:v1: cannot reach nowhere.invalid: ")
+    assert "[Errno" not in said
+    assert "  hint: check the name and the network; `corral list` shows" in said
 
 
 def test_error_a_registry_without_tls(cli: Cli, docker_registry: DockerRegistry) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from corral.registry.pull import pull
-from corral.store.errors import CorralError, IntegrityError, RemoteError
+from corral.store.errors import CorralError, IntegrityError, MismatchError, RemoteError
 from corral.store.local import Store
 from corral.store.name import Name
 
@@ -236,6 +236,54 @@ def test_error_another_manifest_than_the_one_asked_for(cli: Cli) -> None:
         said = cli.error(3, "pull", f"{address}/crew/x@{wanted}")
     assert f"expected {wanted}, got sha256:{hashlib.sha256(manifest()).hexdigest()}" in said
     assert {name for name in cli.files() if not name.startswith(".corral/")} == set()
+
+
+SHA512 = f"sha512:{hashlib.sha512(manifest()).hexdigest()}"
+PROMISES: dict[str, tuple[str, type[CorralError] | None, str]] = {
+    "this manifest's": (f"sha256:{hashlib.sha256(manifest()).hexdigest()}", None, ""),
+    "this manifest's by another algorithm": (SHA512, None, ""),
+    "another manifest's": ("sha256:" + "0" * 64, MismatchError, f"expected sha256:{'0' * 64}, got sha256:"),
+    "another's by another algorithm": ("sha512:" + "0" * 128, MismatchError, SHA512),
+    "no digest": ("sha256:evil\x1b[2J", RemoteError, "is no digest"),
+    "upper case": ("sha256:" + "A" * 64, RemoteError, "is no digest"),
+    "empty": ("", RemoteError, "is no digest"),
+    "an unknown algorithm": ("md5:" + "0" * 32, RemoteError, "is no digest"),
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_the_digest_sent_with_a_manifest_must_be_the_manifests(cli: Cli, promise: str) -> None:
+    header, kind, words = PROMISES[promise]
+
+    def act(handler: Handler) -> None:
+        if "/manifests/" in handler.path:
+            handler.reply(manifest(), Content_Type=TYPE, Docker_Content_Digest=header)
+        else:
+            sound(handler)
+
+    if kind is None:
+        with registry(act) as address:
+            cli.ok("pull", f"{address}/crew/x:v1")
+        return
+    said = refused(cli, act, kind)
+    assert words in said
+    assert "/crew/x:v1: " in said
+    assert said.isprintable()
+
+
+def test_error_whatever_is_damaged_has_a_hint(cli: Cli) -> None:
+    acts: list[Callable[[Handler], None]] = [
+        lambda handler: sound(handler, made=b""),
+        lambda handler: sound(handler, made=manifest(size=-1)),
+        lambda handler: sound(handler, layer=BLOBS["other bytes"]),
+        lambda handler: sound(handler, layer=BLOBS["a short body"]),
+    ]
+    for act in acts:
+        with registry(act) as address, pytest.raises(IntegrityError) as caught:
+            pull(Name.parse(f"{address}/crew/x:v1"), Store(cli.models))
+        assert str(caught.value).startswith(f"{address}/crew/x:v1: ")
+        assert caught.value.hint
+        assert "again" not in caught.value.hint.removesuffix("try again, or tell its owner")
 
 
 def test_a_redirect_to_another_host_takes_no_secret_along(cli: Cli) -> None:

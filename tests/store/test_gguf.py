@@ -111,6 +111,11 @@ def test_all_kinds_of_metadata(reading: Reading) -> None:
     assert header.parameter_count == 128
 
 
+@pytest.mark.parametrize("architecture", ["a", "Qwen2.5-VL_x", "gpt-oss", "a" * 64])
+def test_names_of_architectures(reading: Reading, architecture: str) -> None:
+    assert reading(file([pair("general.architecture", STRING, string(architecture))])).architecture == architecture
+
+
 @pytest.mark.parametrize(
     ("pairs", "kind"),
     [
@@ -156,6 +161,18 @@ HOSTILE = {
     "a key twice": file([ARCHITECTURE, ARCHITECTURE]),
     "no architecture": file([]),
     "an architecture that is a number": file([count("general.architecture", 1)]),
+    "an empty architecture": file([pair("general.architecture", STRING, string(""))]),
+    "an architecture of 65 letters": file([pair("general.architecture", STRING, string("a" * 65))]),
+    "an architecture of a megabyte": file([pair("general.architecture", STRING, string("a" * (1 << 20)))]),
+    "an architecture with a space": file([pair("general.architecture", STRING, string("lla ma"))]),
+    "an architecture with a slash": file([pair("general.architecture", STRING, string("../llama"))]),
+    "an architecture in other letters": file([pair("general.architecture", STRING, string("lláma"))]),
+    "split.count text": file([ARCHITECTURE, pair("split.count", STRING, string("3"))]),
+    "split.count a long text": file([ARCHITECTURE, pair("split.count", STRING, string("3" * 100_000))]),
+    "split.count an array": file([ARCHITECTURE, pair("split.count", ARRAY, array(U32, 1, bytes(4)))]),
+    "split.count 2**16": file([ARCHITECTURE, count("split.count", 1 << 16)]),
+    "split.no a fraction": file([ARCHITECTURE, pair("split.no", F32, struct.pack("<f", 1.0))]),
+    "a first part without architecture": file([count("split.no", 0), count("split.count", 2)]),
     "alignment 0": file([ARCHITECTURE, count("general.alignment", 0)]),
     "alignment 33": file([ARCHITECTURE, count("general.alignment", 33)]),
     "alignment text": file([ARCHITECTURE, pair("general.alignment", STRING, string("32"))]),
