@@ -17,6 +17,7 @@ from ..store.errors import InputError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.name import Name
 from .dialogue.prompt import Templates, chat_messages, generate_messages, render_prompt
+from .engine.process import UnreadRequestError
 from .engine.protocol import Chunk, LoadOptions, Sampling
 from .schedule.pool import ModelKey, Pool, Runner
 from .served import ServedModel, served
@@ -128,6 +129,23 @@ class Inference:
         if "completion" not in model.capabilities:
             raise UnsupportedError(f'"{request.model}" does not support {"chat" if is_chat else "generate"}')
         options = self._options(model, request)
+        may_retry = True
+        while True:
+            try:
+                async with aclosing(self._attempt(model, request, options, started)) as events:
+                    async for event in events:
+                        may_retry = False
+                        yield event
+            except UnreadRequestError:  # the worker died while it was idle, which is nothing to this client
+                if not may_retry:
+                    raise
+                may_retry = False
+            else:
+                return
+
+    async def _attempt(
+        self, model: ServedModel, request: InferenceRequest, options: Mapping[str, Value], started: float
+    ) -> AsyncGenerator[Event]:
         load = self._load_options(model, options)
         async with self.pool.lease(_key(model), load, self._keep_alive(request)) as runner:
             loaded = time.perf_counter()
@@ -142,6 +160,7 @@ class Inference:
                 num_predict=_int(options, "num_predict"),
                 num_ctx=load.num_ctx,
                 num_keep=_int(options, "num_keep"),
+                name=str(model.name),
             )
             async with aclosing(stream):
                 async for reply in stream:
@@ -186,19 +205,21 @@ class Inference:
         # Models of other makers may have stored anything; what is not a parameter here has no effect.
         stored, _ = read_options(model.parameters)
         asked, ignored = read_options(request.options)
+        if _int(asked, "num_ctx") <= 0:
+            asked.pop("num_ctx", None)  # as if it were not given
         for name in ignored:
             log.warning("%s: option %r has no effect", model.name, name)
         return merge_parameters(stored, asked)
 
     def _load_options(self, model: ServedModel, options: Mapping[str, Value]) -> LoadOptions:
         trained = model.header.context_length or 1 << 20
-        wanted = _int(options, "num_ctx") or self._defaults.num_ctx or DEFAULT_CONTEXT
-        threads = min(_int(options, "num_thread"), os.cpu_count() or 1)
+        wanted = _positive(options, "num_ctx") or self._defaults.num_ctx or DEFAULT_CONTEXT
+        threads = min(_int(options, "num_thread"), self._defaults.num_thread or len(os.sched_getaffinity(0)))
         use_mmap = options.get("use_mmap")
         return LoadOptions(
             num_ctx=max(4, min(wanted, trained, _MAX_CELLS // self._defaults.slots)),
             slots=self._defaults.slots,
-            num_batch=max(1, min(_int(options, "num_batch") or 512, MAX_BATCH)),
+            num_batch=min(_positive(options, "num_batch") or 512, MAX_BATCH),
             num_gpu=_int(options, "num_gpu"),
             main_gpu=_int(options, "main_gpu"),
             use_mmap=use_mmap is not False,
@@ -240,6 +261,11 @@ def _stops(options: Mapping[str, Value]) -> list[str]:
     if (size := sum(map(len, stops))) > MAX_PROMPT:
         raise InputError(f"the stop texts have {size} characters, at most {MAX_PROMPT} are taken")
     return stops
+
+
+def _positive(options: Mapping[str, Value], name: str) -> int:
+    """The value; 0, which is "not given", also for what is less."""
+    return max(0, _int(options, name))
 
 
 def _int(options: Mapping[str, Value], name: str) -> int:

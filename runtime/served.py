@@ -12,7 +12,7 @@ from ..modelfile.parameters import Value
 from ..modelfile.sources import read_config, read_parameters
 from ..store import gguf, manifest
 from ..store.config import Config
-from ..store.errors import BlobNotFoundError, IntegrityError
+from ..store.errors import IntegrityError
 from ..store.gguf import GGUF
 from ..store.local import Store
 from ..store.name import Name
@@ -61,14 +61,13 @@ class ServedModel:
 
 
 def served(store: Store, name: Name) -> ServedModel:
-    """Read a model. Raises ModelNotFoundError, IntegrityError and its kin when the store is damaged."""
+    """Read a model. Raises ModelNotFoundError, and IntegrityError and its kin when anything of it is damaged."""
     tagged = store.find(name)
     model = tagged.manifest
     weights = model.of_type(manifest.MODEL)
     if not weights:
         raise IntegrityError(f"model '{name}': it has no GGUF weights", hint="this server runs GGUF models only")
-    if not store.blobs.has(weights[-1]):
-        raise BlobNotFoundError(str(weights[-1].digest))
+    store.check_complete(model)
     path = store.blobs.path(weights[-1].digest)
     return ServedModel(
         tagged,

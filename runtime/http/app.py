@@ -16,6 +16,7 @@ from ...store.local import Store
 from ..engine.process import Worker
 from ..inference import EngineDefaults, Inference
 from ..schedule.pool import Pool, Starter
+from .absent import absent_routes
 from .access import Access
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
@@ -32,7 +33,7 @@ def make_app(
     max_queue: int = 512,
     start: Starter = Worker.start,
 ) -> Starlette:
-    """The application. Its lifespan ends the workers."""
+    """The application. The end of its lifespan ends the workers, and the requests with them."""
     pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start)
     inference = Inference(store, pool, defaults)
 
@@ -42,7 +43,11 @@ def make_app(
         await pool.close()
 
     return Starlette(
-        routes=[*OllamaDialect(inference, version=version).routes(), *OpenAIDialect(inference).routes()],
+        routes=[
+            *OllamaDialect(inference, version=version).routes(),
+            *OpenAIDialect(inference).routes(),
+            *absent_routes(),
+        ],
         middleware=[Middleware(Access, origins=origins, loopback=loopback)],
         exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug},
         lifespan=lifespan,
@@ -60,4 +65,4 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 
 async def _bug(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"internal error: {type(error).__name__}"}, 500)
+    return JSONResponse({"error": f"internal error: {type(error).__name__}", "kind": "bug"}, 500)

@@ -8,11 +8,20 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ...store.errors import CorralError, InputError, ModelNotFoundError
+from ...store.errors import CorralError, InputError, IntegrityError, MachineError, ModelNotFoundError, RemoteError
+from ..engine.process import StoppingError
 from ..schedule.pool import BusyError
 from .stream import BodyTooLargeError
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+_KINDS = {IntegrityError: "integrity", RemoteError: "remote", MachineError: "machine"}
+
+
+class AbsentError(InputError):
+    """A route of Ollama's that this server does not have yet."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} is not supported yet")
 
 
 def answering(handler: Handler, reply: Callable[[CorralError], Response]) -> Handler:
@@ -28,23 +37,32 @@ def answering(handler: Handler, reply: Callable[[CorralError], Response]) -> Han
 
 
 def status_of(error: CorralError) -> int:
-    """404 for a missing model, 413 for a body that is too large, 400 for other input, 503 when busy, else 500."""
+    """404 for a missing model, 413 for a body that is too large, 501 for what is to come, 400 for other input, 503 when
+    the server is busy or stops, else 500.
+    """
     match error:
         case ModelNotFoundError():
             return 404
         case BodyTooLargeError():
             return 413
+        case AbsentError():
+            return 501
         case InputError():
             return 400
-        case BusyError():
+        case BusyError() | StoppingError():
             return 503
         case _:
             return 500
 
 
 def ollama_body(error: CorralError) -> dict[str, object]:
-    """`{"error": text}`."""
-    return {"error": _text(error)}
+    """`{"error": text}`; where it is not the client's fault, also `kind`, the branch of CorralError, and `hint` if any."""
+    body: dict[str, object] = {"error": _text(error)}
+    if not isinstance(error, InputError):
+        body["kind"] = next((kind for branch, kind in _KINDS.items() if isinstance(error, branch)), "bug")
+        if error.hint:
+            body["hint"] = error.hint
+    return body
 
 
 def ollama_error(error: CorralError) -> Response:
@@ -61,6 +79,12 @@ def openai_body(error: CorralError) -> dict[str, object]:
 def openai_error(error: CorralError) -> Response:
     """OpenAI's error reply."""
     return JSONResponse(openai_body(error), status_of(error))
+
+
+def anthropic_error(error: CorralError) -> Response:
+    """Anthropic's error reply."""
+    body = {"type": "error", "error": {"type": "api_error", "message": _text(error)}}
+    return JSONResponse(body, status_of(error))
 
 
 def _text(error: CorralError) -> str:

@@ -11,13 +11,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ...store.errors import CorralError, InputError, ModelNotFoundError, shown
+from ...store.errors import CorralError, InputError, InvalidNameError, ModelNotFoundError, shown
+from ...store.name import Name
 from ..catalog import list_entries, model_details, show_reply
 from ..inference import Chat, Completion, Done, Event, Inference, InferenceRequest, UnsupportedError
 from ..schedule.duration import parse_duration
 from .errors import answering, ollama_body, ollama_error
 from .stream import collect, line, read_body, respond, while_connected
-from .types import ChatRequest, GenerateRequest, ModelRequest, ShowRequest, decode
+from .types import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest, decode
 
 _FOREVER = 200 * 365 * 86400.0
 """Seconds; an expiry may be no later, for clients that read it with Python's datetime."""
@@ -41,6 +42,8 @@ class OllamaDialect:
             Route("/api/show", answering(self.show, ollama_error), methods=["POST"]),
             Route("/api/generate", answering(self.generate, ollama_error), methods=["POST"]),
             Route("/api/chat", answering(self.chat, ollama_error), methods=["POST"]),
+            Route("/api/copy", answering(self.copy, ollama_error), methods=["POST"]),
+            Route("/api/delete", answering(self.delete, ollama_error), methods=["DELETE"]),
         ]
 
     async def root(self, _: Request) -> Response:
@@ -58,18 +61,19 @@ class OllamaDialect:
     async def ps(self, _: Request) -> Response:
         """The loaded models."""
         entries: list[dict[str, Any]] = []
-        for runner in self._inference.pool.runners():
+        loaded = [(runner, key) for runner in self._inference.pool.runners() for key in runner.asked.values()]
+        for runner, key in loaded:
             left = timedelta(seconds=min(runner.expires_in, _FOREVER))
             try:
-                details = model_details(await asyncio.to_thread(self._inference.model, runner.key.name))
+                details = model_details(await asyncio.to_thread(self._inference.model, key.name))
             except CorralError:
                 details = {}  # deleted while loaded
             entries.append(
                 {
-                    "name": runner.key.name,
-                    "model": runner.key.name,
+                    "name": key.name,
+                    "model": key.name,
                     "size": runner.worker.loaded.memory,
-                    "digest": runner.key.digest.hex,
+                    "digest": key.digest.hex,
                     "details": details,
                     "expires_at": (datetime.now(UTC).astimezone() + left).isoformat(),
                     "size_vram": 0,
@@ -109,6 +113,25 @@ class OllamaDialect:
         messages = [message.to_chat() for message in asked.messages or []]
         return await self._reply(request, asked, Chat(messages=messages), is_empty=not messages)
 
+    async def copy(self, request: Request) -> Response:
+        """A second name for a model."""
+        asked = decode(await read_body(request), CopyRequest)
+        source, destination = _name(asked.source, "source"), _name(asked.destination, "destination")
+        try:
+            await asyncio.to_thread(self._inference.store.copy, source, destination)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(asked.source) from None
+        return Response()
+
+    async def delete(self, request: Request) -> Response:
+        """Take a name away, and the blobs that nothing else needs."""
+        asked = decode(await read_body(request), ModelRequest).wanted
+        try:
+            await asyncio.to_thread(self._inference.store.remove, _name(asked, "name"))
+        except ModelNotFoundError:
+            raise ModelNotFoundError(asked) from None
+        return Response()
+
     async def _reply(
         self, request: Request, asked: ModelRequest, task: Chat | Completion, *, is_empty: bool
     ) -> Response:
@@ -136,6 +159,13 @@ class OllamaDialect:
             encode=lambda event: [line(chunk(event))],
             encode_error=lambda error: line(ollama_body(error)),
         )
+
+
+def _name(text: str, what: str) -> Name:
+    try:
+        return Name.parse(text)
+    except InvalidNameError:
+        raise InputError(f"{what} {shown(text)} is invalid") from None
 
 
 def _refuse_unsupported(asked: ModelRequest) -> None:

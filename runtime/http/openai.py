@@ -23,6 +23,18 @@ from .types import OpenAIChatRequest, decode
 _OPTIONS = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "stop")
 
 
+_HARMLESS: dict[str, tuple[object, ...]] = {
+    "top_logprobs": (),
+    "logit_bias": (),
+    "functions": (),
+    "function_call": ("none", "auto"),
+    "modalities": (["text"],),
+    "prediction": (),
+    "reasoning_effort": ("none",),
+}
+"""Fields that are not supported, and the values of each that change nothing; neither does an empty one."""
+
+
 class OpenAIDialect:
     """The handlers, over one Inference."""
 
@@ -136,3 +148,7 @@ def _refuse_unsupported(asked: OpenAIChatRequest) -> None:
         raise UnsupportedError("n must be 1")
     if asked.logprobs:
         raise UnsupportedError("logprobs are not supported yet")
+    for name, harmless in _HARMLESS.items():
+        value = getattr(asked, name)
+        if value and value not in harmless:
+            raise UnsupportedError(f"{name} is not supported yet")

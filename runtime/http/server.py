@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -12,6 +14,13 @@ from starlette.types import ASGIApp
 
 from ...store.errors import MachineError
 
+_PATIENCE = 1.5
+"""Seconds that clients have to take the last of their answers when the server stops."""
+_HINTS = {
+    errno.EADDRINUSE: "another server is running there; stop it, or choose another address with OLLAMA_HOST",
+    errno.EACCES: "this user may not listen on that port; choose another with OLLAMA_HOST",
+}
+
 
 def bind(host: str, port: int) -> socket.socket:
     """A listening socket. Raises MachineError when the address cannot be had."""
@@ -20,7 +29,7 @@ def bind(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=512
         )
     except OSError as cause:
-        hint = "another server is running there; stop it, or choose another address with OLLAMA_HOST"
+        hint = _HINTS.get(cause.errno or 0, "OLLAMA_HOST must name an address of this machine")
         reason = (cause.strerror or str(cause)).partition(" (while attempting")[0]  # what follows is the address again
         raise MachineError(f"{host}:{port}: cannot listen: {reason}", hint=hint) from None
 
@@ -62,3 +71,16 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's hook. The application ends its requests first, each with an error of its dialect; whoever does not
+        take that in time is treated as gone, because uvicorn would cancel the request with a stack trace.
+        """
+        await self.lifespan.shutdown()
+        impatience = asyncio.get_running_loop().call_later(_PATIENCE, self._hang_up)
+        await super().shutdown(sockets)
+        impatience.cancel()
+
+    def _hang_up(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

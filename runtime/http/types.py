@@ -27,6 +27,8 @@ class WireMessage(msgspec.Struct, kw_only=True):
         """The message as the prompt sees it. Raises InputError for parts other than text."""
         if self.images:
             raise InputError("images are not supported by this model")
+        if self.tool_calls:
+            raise InputError("tool_calls are not supported yet")
         if isinstance(self.content, list):
             parts = [part.get("text") if part.get("type") == "text" else None for part in self.content]
             if not all(isinstance(part, str) for part in parts):
@@ -83,6 +85,13 @@ class ShowRequest(ModelRequest, kw_only=True):
     system: str | None = None
 
 
+class CopyRequest(msgspec.Struct, kw_only=True):
+    """POST /api/copy."""
+
+    source: str = ""
+    destination: str = ""
+
+
 class StreamOptions(msgspec.Struct):
     """OpenAI's stream_options."""
 
@@ -108,6 +117,13 @@ class OpenAIChatRequest(msgspec.Struct, kw_only=True):
     tools: list[Any] | None = None
     response_format: dict[str, Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: Any = None
+    functions: Any = None
+    function_call: Any = None
+    modalities: Any = None
+    prediction: Any = None
+    reasoning_effort: Any = None
 
 
 _T = TypeVar("_T")

@@ -20,7 +20,6 @@ from ..engine.process import StoppingError, Worker
 from ..engine.protocol import LoadOptions
 from .policy import serves, victim
 
-
 _DEFAULT_QUEUE = 512
 
 
@@ -80,7 +79,7 @@ class Pool:
         self._changed = asyncio.Condition()
         self._queued = 0
         self._closing: set[asyncio.Task[None]] = set()
-        self._load: asyncio.Future[Worker] | None = None
+        self._starting: asyncio.Future[Worker] | None = None
         self._is_closed = False
 
     @asynccontextmanager
@@ -117,8 +116,9 @@ class Pool:
     async def close(self) -> None:
         """End all workers, and the requests that use or wait for one with a StoppingError."""
         self._is_closed = True
-        if self._load:
-            self._load.cancel()
+        if starting := self._starting:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
         for runner in list(self._runners.values()):
             self._drop(runner)
         await self._notify()
@@ -145,20 +145,24 @@ class Pool:
             self._queued -= 1
 
     async def _started(self, key: ModelKey, options: LoadOptions) -> Worker:
-        self._load = asyncio.ensure_future(self._start(key.name, str(key.path), options))
+        if self._is_closed:
+            raise StoppingError
+        self._starting = asyncio.ensure_future(self._start(key.name, str(key.path), options))
         try:
-            return await self._load
+            worker = await self._starting
         except asyncio.CancelledError:
             if self._is_closed:
                 raise StoppingError from None
             raise
         finally:
-            self._load = None
+            self._starting = None
+        if self._is_closed:  # while it was being handed over
+            await worker.close()
+            raise StoppingError
+        return worker
 
     async def _make_room(self, key: ModelKey) -> bool:
-        """Unload what is in the way of loading `key`; False when that is in use. Raises StoppingError."""
-        if self._is_closed:
-            raise StoppingError
+        """Unload what is in the way of loading `key`; False when that is in use."""
         for runner in [runner for runner in self._runners.values() if runner.worker.is_dead]:
             self._drop(runner)
         same = self._runners.get(key.path)

@@ -143,3 +143,19 @@ def test_the_async_client_answers_several_at_once(served_url: str) -> None:
         await client.close()
 
     asyncio.run(run())
+
+
+def test_copy_and_delete(client: ollama.Client) -> None:
+    assert client.copy("smol", "second").status == "success"
+    assert {model.model for model in client.list().models} == {"smol:latest", "second:latest"}
+    assert client.delete("second").status == "success"
+    assert [model.model for model in client.list().models] == ["smol:latest"]
+    with pytest.raises(ollama.ResponseError, match="model 'second' not found") as caught:
+        client.delete("second")
+    assert caught.value.status_code == 404
+
+
+def test_error_what_is_still_to_come_says_so(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match="/api/embed is not supported yet") as caught:
+        client.embed("smol", "hello")
+    assert caught.value.status_code == 501

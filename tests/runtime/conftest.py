@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -47,7 +48,10 @@ class FakeServer:
     url: str
     starts: list[str] = field(default_factory=list[str])
     """The names of the models it loaded, in order."""
+    options: list[LoadOptions] = field(default_factory=list[LoadOptions])
+    """How it loaded them."""
     workers: list[Worker] = field(default_factory=list[Worker])
+    stop: Callable[[], None] = lambda: None
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> requests.Response:
         """One request; a body that is not bytes is sent as JSON."""
@@ -85,6 +89,7 @@ class Serve(Protocol):
         max_loaded: int = 3,
         max_queue: int = 512,
         models: Path | None = None,
+        num_thread: int = 0,
         is_real: bool = False,
     ) -> AbstractContextManager[FakeServer]:
         """`seconds` is how long the fake model takes for a token; with `is_real` the engine is given the real file."""
@@ -121,6 +126,7 @@ def serve(fake_models: Path) -> Serve:
         max_loaded: int = 3,
         max_queue: int = 512,
         models: Path | None = None,
+        num_thread: int = 0,
         is_real: bool = False,
     ) -> Generator[FakeServer]:
         listener = bind("127.0.0.1", 0)
@@ -128,13 +134,15 @@ def serve(fake_models: Path) -> Serve:
 
         async def start(name: str, path: str, options: LoadOptions) -> Worker:
             fake.starts.append(name)
+            fake.options.append(options)
             fake.workers.append(await Worker.start(name, path if is_real else f"fake:{seconds}", options))
             return fake.workers[-1]
 
-        defaults = EngineDefaults(slots=slots, keep_alive=keep_alive)
+        defaults = EngineDefaults(slots=slots, keep_alive=keep_alive, num_thread=num_thread)
         app = make_app(Store(models or fake_models), defaults, max_loaded=max_loaded, max_queue=max_queue, start=start)
         ready = threading.Event()
         server = Server(app, listener, on_ready=ready.set, server_name="test")
+        fake.stop = lambda: setattr(server, "should_exit", True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
@@ -159,3 +167,10 @@ def fake(serve: Serve) -> Generator[FakeServer]:
 def kill(pid: int) -> None:
     """kill -9."""
     os.kill(pid, 9)
+
+
+def freeze(pid: int) -> None:
+    """Stop every thread of a process, so that it reads nothing any more."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+    eventually(lambda: all((task / "stat").read_text().rpartition(") ")[2][0] == "T" for task in tasks.iterdir()))

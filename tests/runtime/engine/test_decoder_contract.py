@@ -53,6 +53,14 @@ def test_it_says_what_it_is(decoder: Decoder) -> None:
     assert decoder.num_batch == OPTIONS.num_batch
 
 
+@pytest.mark.parametrize("num_batch", [-1, 1])
+def test_a_batch_has_room_for_every_slot(decoder: Decoder, smollm2: Path, num_batch: int) -> None:
+    options = LoadOptions(num_ctx=64, slots=3, num_batch=num_batch, num_thread=1)
+    small = FakeDecoder(options) if isinstance(decoder, FakeDecoder) else LlamaDecoder(str(smollm2), options, print)
+    assert small.num_batch == 3
+    small.decode(np.full(3, 5, np.int32), np.zeros(3, np.int32), np.arange(3, dtype=np.int32), np.ones(3, np.int8))
+
+
 def test_the_end_text_is_the_end_token(decoder: Decoder) -> None:
     token = decoder.special_token(decoder.describe().eos)
     assert token is not None

@@ -11,11 +11,18 @@ from typing import Any
 
 import psutil
 import pytest
-from corral.runtime.engine.process import ModelLoadError, RequestFailedError, Worker, WorkerDiedError
+from corral.runtime.engine.process import (
+    ModelLoadError,
+    RequestFailedError,
+    StoppingError,
+    UnreadRequestError,
+    Worker,
+    WorkerDiedError,
+)
 from corral.runtime.engine.protocol import Chunk, Finished, LoadOptions, Sampling
 from corral.store.errors import FileError
 
-from tests.runtime.conftest import PATIENCE, kill
+from tests.runtime.conftest import PATIENCE, freeze, kill
 
 SMALL = LoadOptions(num_ctx=256, slots=2, num_thread=1)
 
@@ -165,6 +172,84 @@ def test_error_a_worker_that_dies_while_loading_is_reported(monkeypatch: pytest.
     async def run() -> None:
         with pytest.raises(WorkerDiedError, match=r"SIGSEGV \(the machine is on fire\)"):
             await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+@pytest.mark.parametrize("size", [1 << 16, 200_000, 3_000_000])
+def test_error_a_line_of_any_length_on_stderr_is_cut(
+    size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _pretend(monkeypatch, tmp_path, f"echo first >&2; head -c {size} /dev/zero | tr '\\0' a >&2; exit 3")
+
+    async def run() -> None:
+        with pytest.raises(WorkerDiedError, match=r"exit status 3 \(a{500}\)$"):
+            await Worker.start("tiny", "fake:0", SMALL)
+
+    in_loop(run)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("/tmp/a b/src/llama-context.cpp:123: GGML_ASSERT(n) failed", "llama-context.cpp:123: GGML_ASSERT(n) failed"),
+        ("/tmp/x.cpp:1: not /usr/y.cpp:2: this", "x.cpp:1: not /usr/y.cpp:2: this"),
+        ("cannot open /dev/null", "cannot open /dev/null"),
+    ],
+)
+def test_error_where_the_engine_was_built_is_not_told(
+    said: str, shown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _pretend(monkeypatch, tmp_path, f"echo '{said}' >&2; echo >&2; exit 3")
+
+    async def run() -> None:
+        with pytest.raises(WorkerDiedError) as caught:
+            await Worker.start("tiny", "fake:0", SMALL)
+        assert str(caught.value).endswith(f"exit status 3 ({shown})")
+
+    in_loop(run)
+
+
+def test_error_without_the_engine_the_reason_and_the_cure_are_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_gguf: Path
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text("raise ModuleNotFoundError(\"No module named 'llama_cpp'\")\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+    async def run() -> None:
+        with pytest.raises(
+            ModelLoadError, match="model 'tiny' cannot be loaded: the engine is not installed"
+        ) as caught:
+            await Worker.start("tiny", str(tiny_gguf), SMALL)
+        assert "pip install 'corral[llama]'" in str(caught.value.hint)
+
+    in_loop(run)
+
+
+def test_error_a_request_that_a_dying_worker_has_not_read_is_told_apart() -> None:
+    async def run() -> None:
+        async with loaded() as worker:
+            freeze(worker.pid)
+            asked = asyncio.create_task(answer(worker, "say:a;"))
+            await asyncio.sleep(0)
+            kill(worker.pid)
+            with pytest.raises(UnreadRequestError, match=r"model 'tiny': .* SIGKILL"):
+                await asked
+            with pytest.raises(UnreadRequestError):
+                await answer(worker, "say:a;")
+
+    in_loop(run)
+
+
+def test_error_closing_a_worker_ends_its_requests() -> None:
+    async def run() -> None:
+        async with loaded("fake:0.01") as worker:
+            stream = asking(worker, "endless")
+            await anext(stream)
+            await worker.close()
+            with pytest.raises(StoppingError, match="server is shutting down"):
+                async for _ in stream:
+                    pass
 
     in_loop(run)
 

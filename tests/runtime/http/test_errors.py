@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,7 @@ def error_of(reply: requests.Response, status: int) -> str:
     assert reply.status_code == status, reply.text
     assert reply.headers["Content-Type"].startswith("application/json")
     body = reply.json()
-    assert list(body) == ["error"]
+    assert list(body) == (["error"] if status < 500 or status == 501 else ["error", "kind"])
     return body["error"]
 
 
@@ -48,6 +51,12 @@ def error_of(reply: requests.Response, status: int) -> str:
         ),
         ("/api/generate", GENERATE | {"think": True}, 400, '"tiny" does not support thinking'),
         ("/api/chat", CHAT | {"think": "high"}, 400, '"tiny" does not support thinking'),
+        (
+            "/api/chat",
+            {"model": "tiny", "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}]},
+            400,
+            "tool_calls are not supported yet",
+        ),
         ("/api/chat", CHAT | {"tools": [{"type": "function"}]}, 400, "tiny does not support tools"),
         (
             "/api/generate",
@@ -151,9 +160,69 @@ def test_error_a_template_that_is_none(fake: FakeServer, template: str) -> None:
 
 
 def test_error_more_models_at_once_than_may_wait(serve: Serve) -> None:
+    busy = "server busy, please try again.  maximum pending requests exceeded"
+    with (
+        serve(seconds=0.3, max_loaded=1, max_queue=1) as fake,
+        fake.stream("/api/generate", {"model": "tiny", "prompt": "endless"}) as first,
+    ):
+        assert next(first.iter_lines())
+        with ThreadPoolExecutor(2) as clients:
+            waiting = [clients.submit(fake.post, "/api/generate", GENERATE | {"model": "other"}) for _ in range(2)]
+            refused = next(as_completed(waiting)).result()
+            assert error_of(refused, 503) == busy
+            assert refused.json()["kind"] == "machine"
+            reply = fake.post("/v1/chat/completions", CHAT | {"model": "other"})
+            assert reply.status_code == 503
+            assert reply.json()["error"] == {"message": busy, "type": "api_error", "param": None, "code": None}
+            first.close()
+            assert sorted(done.result().status_code for done in waiting) == [200, 503]
+
+
+def test_an_idle_server_with_no_queue_is_not_busy(serve: Serve) -> None:
     with serve(max_queue=0) as fake:
-        busy = "server busy, please try again.  maximum pending requests exceeded"
-        assert error_of(fake.post("/api/generate", GENERATE), 503) == busy
-        reply = fake.post("/v1/chat/completions", CHAT)
-        assert reply.status_code == 503
-        assert reply.json()["error"] == {"message": busy, "type": "api_error", "param": None, "code": None}
+        assert fake.post("/api/generate", GENERATE | {"stream": False}).json()["response"] == "a"
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut short"])
+@pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
+def test_error_a_damaged_model_says_whose_fault_it_is(
+    serve: Serve, fake_models: Path, tmp_path: Path, path: str, damage: str
+) -> None:
+    models = shutil.copytree(fake_models, tmp_path / "models")
+    for blob in (models / "blobs").iterdir():
+        if blob.read_bytes()[:4] == b"GGUF":
+            cut = blob.read_bytes()[:-1]
+            blob.unlink()
+            if damage == "cut short":
+                blob.write_bytes(cut)
+    with serve(models=models) as fake:
+        reply = fake.post(path, CHAT | GENERATE)
+        assert reply.status_code == 500
+        assert reply.json()["kind"] == "integrity"
+        assert reply.json()["error"].startswith("blob sha256:")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/embed"),
+        ("POST", "/api/embeddings"),
+        ("POST", "/api/create"),
+        ("POST", "/api/pull"),
+        ("POST", "/api/push"),
+        ("POST", f"/api/blobs/sha256:{'0' * 64}"),
+    ],
+)
+def test_error_a_route_that_is_still_to_come_says_so(fake: FakeServer, method: str, path: str) -> None:
+    assert error_of(fake.ask(method, path, {"model": "tiny"}), 501) == f"{path} is not supported yet"
+    assert fake.ask("HEAD", f"/api/blobs/sha256:{'0' * 64}").status_code == 501
+
+
+def test_error_the_other_dialects_routes_still_to_come_say_so_in_their_shape(fake: FakeServer) -> None:
+    for path in ("/v1/embeddings", "/v1/completions", "/v1/responses"):
+        reply = fake.post(path, CHAT)
+        error = {"message": f"{path} is not supported yet", "type": "api_error", "param": None, "code": None}
+        assert (reply.status_code, reply.json()) == (501, {"error": error})
+    reply = fake.post("/v1/messages", CHAT)
+    error = {"type": "api_error", "message": "/v1/messages is not supported yet"}
+    assert (reply.status_code, reply.json()) == (501, {"type": "error", "error": error})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any
 
@@ -181,12 +182,20 @@ def test_keep_alive_0_unloads_the_model_after_the_answer(serve: Serve, path: str
         eventually(fake.is_idle)
 
 
+@pytest.mark.parametrize("most", [0, 1, 3])
+@pytest.mark.parametrize("asked", [-1, 0, 1, 2, 10**6])
+def test_no_request_gets_more_threads_than_there_may_be(serve: Serve, most: int, asked: int) -> None:
+    with serve(num_thread=most) as fake:
+        fake.post("/api/generate", {"model": "tiny", "options": {"num_thread": asked}})
+        assert fake.options[0].num_thread == (min(asked, most or len(os.sched_getaffinity(0))) if asked > 0 else most)
+
+
 def test_a_twin_shares_the_loaded_model_and_its_keep_alive_0_unloads_it(serve: Serve) -> None:
     with serve() as fake:
         fake.post("/api/generate", {"model": "tiny"})
         fake.post("/api/generate", {"model": "twin"})
         assert fake.starts == ["tiny:latest"]
-        assert [entry["name"] for entry in fake.get("/api/ps")["models"]] == ["tiny:latest"]
+        assert {entry["name"] for entry in fake.get("/api/ps")["models"]} == {"tiny:latest", "twin:latest"}
         fake.post("/api/generate", {"model": "twin", "keep_alive": 0})
         eventually(fake.is_idle)
 

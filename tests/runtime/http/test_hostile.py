@@ -60,6 +60,8 @@ def answer(reply: requests.Response) -> str:
         {"temperature": -1, "repeat_penalty": 0, "typical_p": -1},
         {"num_thread": 10**30},
         {"num_batch": 10**30},
+        {"num_batch": -1},
+        {"num_batch": 1},
         {"num_gpu": -(10**30), "main_gpu": 10**30},
     ],
 )
@@ -68,9 +70,18 @@ def test_no_number_is_too_strange(fake: FakeServer, options: dict[str, float]) -
 
 
 def test_a_context_too_small_for_anything_is_the_smallest_there_is(fake: FakeServer) -> None:
-    for num_ctx in (-7, -(10**30), 1, 4):
+    for num_ctx in (1, 2, 4):
         reply = fake.post("/api/generate", GENERATE | {"options": {"num_ctx": num_ctx}}).json()
         assert reply["prompt_eval_count"] + reply["eval_count"] <= 4 + 1
+
+
+@pytest.mark.parametrize("num_ctx", [0, -7, -(10**30)])
+def test_a_context_of_nothing_is_not_given(fake: FakeServer, num_ctx: int) -> None:
+    def tokens(options: dict[str, int]) -> int:
+        body = {"model": "tiny", "prompt": "go", "stream": False, "options": options}
+        return fake.post("/api/generate", body).json()["eval_count"]
+
+    assert tokens({"num_ctx": num_ctx}) == tokens({}) > 10
 
 
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])

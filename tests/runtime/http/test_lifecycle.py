@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +14,7 @@ import psutil
 import pytest
 import requests
 
-from tests.runtime.conftest import PATIENCE, FakeServer, Serve, eventually, kill
+from tests.runtime.conftest import PATIENCE, FakeServer, Serve, eventually, freeze, kill
 
 ENDLESS: dict[str, dict[str, Any]] = {
     "/api/generate": {"model": "tiny", "prompt": "endless"},
@@ -135,7 +136,8 @@ def test_error_a_model_that_dies_ends_its_streams_with_an_error_line(serve: Serv
             next(others)
             kill(server.workers[server.starts.index("tiny:latest")].pid)
             *_, last = lines
-            assert list(json.loads(last)) == ["error"]
+            assert list(json.loads(last)) == ["error", "kind", "hint"]
+            assert json.loads(last)["kind"] == "machine"
             assert "unexpectedly stopped: signal: SIGKILL" in json.loads(last)["error"]
             assert "error" not in json.loads(next(others))
         assert next_is_served(server)
@@ -152,6 +154,32 @@ def test_error_a_model_that_dies_before_the_first_word_is_a_500(serve: Serve) ->
         asking.join(PATIENCE)
         assert replies[0].status_code == 500
         assert "SIGKILL" in replies[0].json()["error"]
+
+
+def test_a_request_that_meets_a_dying_worker_is_given_to_a_new_one(serve: Serve) -> None:
+    with serve() as server:
+        assert next_is_served(server)
+        freeze(server.workers[0].pid)
+        replies: list[requests.Response] = []
+        asking = threading.Thread(target=lambda: replies.append(server.post("/api/generate", NEXT)))
+        asking.start()
+        eventually(lambda: is_asked(server))
+        kill(server.workers[0].pid)
+        asking.join(PATIENCE)
+        assert replies[0].json()["response"] == "n"
+        assert len(server.starts) == 2
+
+
+def test_error_the_death_of_a_shared_worker_names_the_model_that_was_asked(serve: Serve) -> None:
+    with serve(seconds=0.05) as server:
+        server.post("/api/generate", {"model": "tiny"})
+        body = {"model": "twin", "prompt": "endless", "options": {"num_predict": -1}}
+        with server.stream("/api/generate", body) as reply:
+            lines = reply.iter_lines()
+            next(lines)
+            kill(server.workers[0].pid)
+            *_, last = lines
+        assert json.loads(last)["error"].startswith("model 'twin:latest': ")
 
 
 def test_a_model_that_died_idle_is_loaded_anew(serve: Serve) -> None:
@@ -179,7 +207,22 @@ def test_no_more_models_than_allowed_are_loaded(serve: Serve) -> None:
 
 def test_a_server_stops_while_answers_are_given(serve: Serve) -> None:
     with serve(seconds=0.05) as server:
-        reply = server.stream("/api/generate", ENDLESS["/api/generate"])
-        assert next(reply.iter_content(1))
-    reply.close()
+        streams = [server.stream(path, body) for path, body in ENDLESS.items()]
+        begun = [reply.iter_lines() for reply in streams]
+        assert all(next(lines) for lines in begun)
+    lasts = [[line for line in lines if line][-1].removeprefix(b"data: ") for lines in begun]
+    errors = [json.loads(last)["error"] for last in lasts]
+    assert [error if isinstance(error, str) else error["message"] for error in errors] == [
+        "server is shutting down"
+    ] * 3
     assert not psutil.pid_exists(server.workers[0].pid)
+
+
+def test_error_a_whole_answer_that_a_stop_cuts_off_is_a_503(serve: Serve) -> None:
+    with serve(seconds=SLOW) as server, ThreadPoolExecutor(1) as client:
+        server.post("/api/generate", {"model": "tiny"})
+        asked = client.submit(server.post, "/api/generate", ENDLESS["/api/generate"] | {"stream": False})
+        eventually(lambda: is_asked(server))
+        server.stop()
+        assert asked.result().status_code == 503
+        assert asked.result().json() == {"error": "server is shutting down", "kind": "machine"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,52 @@ def test_ps_lists_what_is_loaded(serve: Serve) -> None:
         check_details(entry["details"])
         left = datetime.fromisoformat(entry["expires_at"]) - datetime.now(UTC)
         assert timedelta(seconds=500) < left <= timedelta(seconds=600)
+
+
+def test_ps_lists_every_name_that_a_model_was_used_by(serve: Serve) -> None:
+    with serve() as fake:
+        for name in ("tiny", "twin", "tiny"):
+            fake.post("/api/generate", {"model": name})
+        entries = fake.get("/api/ps")["models"]
+        digests = {model["name"]: model["digest"] for model in fake.get("/api/tags")["models"]}
+        assert {entry["name"]: entry["digest"] for entry in entries} == {
+            name: digests[name] for name in ("tiny:latest", "twin:latest")
+        }
+        assert fake.starts == ["tiny:latest"]
+
+
+def test_a_model_is_copied_and_deleted(serve: Serve, fake_models: Path, tmp_path: Path) -> None:
+    models = shutil.copytree(fake_models, tmp_path / "models")
+    with serve(models=models) as fake:
+        reply = fake.post("/api/copy", {"source": "twin", "destination": "me/mine:v1"})
+        assert (reply.status_code, reply.content) == (200, b"")
+        digests = {model["name"]: model["digest"] for model in fake.get("/api/tags")["models"]}
+        assert digests["me/mine:v1"] == digests["twin:latest"]
+        for name in ("twin", "me/mine:v1", "other"):
+            reply = fake.ask("DELETE", "/api/delete", {"model": name})
+            assert (reply.status_code, reply.content) == (200, b"")
+        assert [model["name"] for model in fake.get("/api/tags")["models"]] == ["tiny:latest"]
+        assert len(list((models / "blobs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "text"),
+    [
+        ("POST", "/api/copy", {"source": "nope", "destination": "a"}, 404, "model 'nope' not found"),
+        ("POST", "/api/copy", {"source": "a b", "destination": "a"}, 400, 'source "a b" is invalid'),
+        ("POST", "/api/copy", {"source": "tiny", "destination": "../a"}, 400, 'destination "../a" is invalid'),
+        ("POST", "/api/copy", {"source": "tiny"}, 400, 'destination "" is invalid'),
+        ("DELETE", "/api/delete", {"model": "nope"}, 404, "model 'nope' not found"),
+        ("DELETE", "/api/delete", {"name": "a b"}, 400, 'name "a b" is invalid'),
+        ("DELETE", "/api/delete", {}, 400, 'name "" is invalid'),
+    ],
+)
+def test_error_what_cannot_be_copied_or_deleted(
+    fake: FakeServer, method: str, path: str, body: dict[str, str], status: int, text: str
+) -> None:
+    reply = fake.ask(method, path, body)
+    assert (reply.status_code, reply.json()) == (status, {"error": text})
+    assert len(fake.get("/api/tags")["models"]) == 3
 
 
 @pytest.mark.parametrize("keep_alive", [-1, "-1m", "999999999h", 1e300, 10**15, 1e12])

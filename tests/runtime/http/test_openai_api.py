@@ -99,6 +99,8 @@ def test_an_empty_answer_streams_a_role_and_a_finish(fake: FakeServer) -> None:
         ({"stop": ["two", "€"]}, "one ", "stop"),
         ({"stop": None, "temperature": 0, "top_p": 1, "seed": 7, "presence_penalty": 0, "n": 1}, "one € two", "stop"),
         ({"tools": [], "response_format": {"type": "text"}, "user": "me", "logit_bias": {}}, "one € two", "stop"),
+        ({"modalities": ["text"], "reasoning_effort": "none", "function_call": "auto"}, "one € two", "stop"),
+        ({"prediction": None, "functions": [], "top_logprobs": 0, "reasoning_effort": None}, "one € two", "stop"),
     ],
 )
 def test_options_are_honoured(fake: FakeServer, options: dict[str, object], answer: str, reason: str) -> None:
@@ -135,6 +137,14 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"response_format": {"type": "json_object"}}, "response_format is not supported yet"),
         ({"n": 2}, "n must be 1"),
         ({"logprobs": True}, "logprobs are not supported yet"),
+        ({"top_logprobs": 3}, "top_logprobs is not supported yet"),
+        ({"logit_bias": {"50256": -100}}, "logit_bias is not supported yet"),
+        ({"functions": [{"name": "f"}]}, "functions is not supported yet"),
+        ({"function_call": {"name": "f"}}, "function_call is not supported yet"),
+        ({"modalities": ["text", "audio"]}, "modalities is not supported yet"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction is not supported yet"),
+        ({"reasoning_effort": "high"}, "reasoning_effort is not supported yet"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "tool_calls are not supported yet"),
         (body([{"type": "image_url", "image_url": {"url": "data:"}}]), "only text parts"),
         (body([{"type": "text", "text": 5}]), "only text parts"),
     ],

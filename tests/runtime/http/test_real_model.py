@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
+import subprocess
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import Cli, serving
-from tests.runtime.conftest import FakeServer, Serve, eventually, kill
+from tests.conftest import CORRAL, Cli, free_port, serving
+from tests.runtime.conftest import PATIENCE, FakeServer, Serve, eventually, kill
 
 ENDLESS = {"model": "smol", "prompt": "1, 2, 3, 4, 5, 6,", "raw": True, "options": {"num_ctx": 8192}}
 HELLO = {"model": "smol", "prompt": "Say hello.", "stream": False, "options": {"num_predict": 4}}
@@ -62,9 +65,46 @@ def test_error_a_model_killed_in_a_stream_is_an_error_line_and_the_next_is_serve
 
 
 def test_strange_load_options_are_an_answer(real: FakeServer) -> None:
-    for options in ({"num_thread": 10**6}, {"num_ctx": 10**9, "num_batch": 10**9}, {"num_gpu": -(10**12)}):
+    for options in (
+        {"num_thread": 10**6},
+        {"num_batch": 1},
+        {"num_batch": -1},
+        {"num_ctx": 10**9, "num_batch": 10**9},
+        {"num_gpu": -(10**12)},
+    ):
         body = HELLO | {"options": {"num_predict": 2, "repeat_last_n": 2 * 10**9, "repeat_penalty": 1.1, **options}}
         assert real.post("/api/generate", body).json()["eval_count"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_every_request_with_an_error_and_the_server_without_a_trace(
+    models_folder: Path, number: signal.Signals
+) -> None:
+    port = free_port()
+    environment = Cli(models_folder, models_folder.parent).environment | {"OLLAMA_HOST": f"127.0.0.1:{port}"}
+    with subprocess.Popen([CORRAL, "serve"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Listening on ")
+        server = FakeServer(f"http://127.0.0.1:{port}")
+        chat = {"model": "smol", "messages": [{"role": "user", "content": "Count to a million."}], "stream": True}
+        asked = {"/api/generate": ENDLESS, "/api/chat": chat, "/v1/chat/completions": chat}
+        streams = [server.stream(path, body) for path, body in asked.items()]
+        begun = [reply.iter_lines() for reply in streams]
+        assert all(next(lines) for lines in begun)
+        workers = psutil.Process(process.pid).children()
+        with socket.create_connection(("127.0.0.1", port)) as half_a_request:
+            half_a_request.sendall(b"POST /api/chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            server.get("/api/version")
+            process.send_signal(number)
+            lasts = [[line for line in lines if line][-1].removeprefix(b"data: ") for lines in begun]
+            said = process.stderr.read()
+        assert process.wait(PATIENCE) == 0
+    errors = [json.loads(last)["error"] for last in lasts]
+    assert [error if isinstance(error, str) else error["message"] for error in errors] == [
+        "server is shutting down"
+    ] * 3
+    assert said in ("", "stopped\n")
+    assert not any(worker.is_running() for worker in workers)
 
 
 def test_error_weights_the_engine_refuses_are_an_error_and_the_server_goes_on(serve: Serve) -> None:

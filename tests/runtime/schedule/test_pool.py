@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from corral.runtime.engine.process import ModelLoadError, Worker
+from corral.runtime.engine.process import ModelLoadError, StoppingError, Worker
 from corral.runtime.engine.protocol import LoadOptions
 from corral.runtime.schedule.pool import BusyError, ModelKey, Pool, Runner
 
@@ -115,6 +115,7 @@ def test_names_with_the_same_weights_share_a_worker() -> None:
         twin = ModelKey("twin", Digest("sha256", "1" * 64), A.path)
         assert await use(pool, twin) is first
         assert names(pool) == {"a"}
+        assert set(first.asked) == {"a", "twin"}
         assert loads.names == ["a"]
 
     in_pool(run)
@@ -252,6 +253,39 @@ def test_error_too_many_who_wait_for_a_load_are_refused() -> None:
     in_pool(run, max_queue=2)
 
 
+def test_a_queue_of_no_length_is_the_default_one() -> None:
+    async def run(pool: Pool, _: Loads) -> None:
+        assert await asyncio.gather(*(use(pool, which) for which in (A, B, C)))
+
+    in_pool(run, max_queue=0)
+
+
+def test_error_a_pool_that_closes_ends_whoever_loads_waits_or_comes() -> None:
+    async def run(pool: Pool, loads: Loads) -> None:
+        async with using(pool, A):
+            waiting = [asyncio.create_task(use(pool, which)) for which in (B, C)]
+            await settle()
+            assert loads.names == ["a"]
+            await pool.close()
+            assert {type(end) for end in await asyncio.gather(*waiting, return_exceptions=True)} == {StoppingError}
+        with pytest.raises(StoppingError, match="server is shutting down"):
+            await use(pool, A)
+
+    in_pool(run, max_loaded=1)
+
+
+def test_error_a_pool_that_closes_ends_a_load() -> None:
+    async def run(pool: Pool, loads: Loads) -> None:
+        loads.gate.clear()
+        loading = asyncio.create_task(use(pool, A))
+        await settle()
+        await pool.close()
+        with pytest.raises(StoppingError):
+            await loading
+
+    in_pool(run)
+
+
 def test_error_a_load_that_fails_fails_its_request_only() -> None:
     async def run(pool: Pool, _: Loads) -> None:
         broken, good = await asyncio.gather(use(pool, key("broken")), use(pool, A), return_exceptions=True)
@@ -268,6 +302,7 @@ def test_a_client_who_gives_up_while_loading_does_not_hold_up_the_next() -> None
         gone = asyncio.create_task(use(pool, A))
         await settle()
         gone.cancel()
+        await settle()
         next_one = asyncio.create_task(use(pool, B))
         await settle()
         loads.gate.set()
