@@ -114,7 +114,7 @@ class Client:
             with self._send("POST", path, body, stream=True) as reply:
                 for raw in reply.iter_lines(chunk_size=None):
                     if said := _error(raw):
-                        raise _fault(raw)(said)
+                        raise _fault(raw, said)
                     yield self._read(raw, shape)
         except requests.RequestException as cause:
             raise RemoteError(f"{self.url}: the reply broke off: {cause}") from cause
@@ -152,7 +152,7 @@ class Client:
             raise RemoteError(f"{self.url}: {method} {path}: {reply.status_code} {reply.reason}")
         if reply.status_code == 404 and body:
             raise ModelNotFoundError(str(body.get("model")))
-        raise InputError(said) if reply.status_code == 400 else _fault(reply.content)(said)
+        raise InputError(said) if reply.status_code == 400 else _fault(reply.content, said)
 
 
 def _error(raw: bytes) -> str | None:
@@ -163,15 +163,17 @@ def _error(raw: bytes) -> str | None:
         return None
 
 
-def _fault(raw: bytes) -> type[CorralError]:
-    """Whose fault a Corral server says an error is; of any other server it is the server's."""
+def _fault(raw: bytes, said: str) -> CorralError:
+    """The error, as whose fault a Corral server says it is; of any other server it is the server's."""
     kinds = {"integrity": IntegrityError, "machine": MachineError, "bug": BugError}
-    return kinds.get(msgspec.json.decode(raw, type=_ErrorBody).get("kind", ""), RemoteError)
+    body = msgspec.json.decode(raw, type=_ErrorBody)
+    return kinds.get(body.get("kind", ""), RemoteError)(said, hint=body.get("hint"))
 
 
 class _ErrorBody(TypedDict):
     error: str
     kind: NotRequired[str]
+    hint: NotRequired[str]
 
 
 def is_listening(url: str) -> bool:

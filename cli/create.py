@@ -8,9 +8,8 @@ import typer
 
 from ..modelfile.builder import build
 from ..modelfile.diagnostics import render
+from ..modelfile.lint import lint
 from ..modelfile.parser import read
-from ..modelfile.recipe import check
-from ..modelfile.source import Source
 from ..store.name import Name
 from . import console
 from .layers import layers_json, print_layers
@@ -32,11 +31,11 @@ def command(
     settings = Settings.from_environment()
     name = Name.parse(model)
     store = local_store(settings, local=local)
-    data, folder = read_source(file)
-    source = Source.decode(data, file if file != "-" else "<stdin>")
+    _, source, folder = read_source(file)
     modelfile = read(source)
-    for warning in check(modelfile)[1]:
-        console.note(render(warning, source))
+    for found in lint(modelfile, store, folder=folder, count_tokens=lambda _, __: None):
+        if found.severity == "warning":
+            console.note(render(found, source))
     with console.progress() as report:
         created = build(name, modelfile, store, folder=folder, resolver=puller(store, insecure=insecure), report=report)
     if as_json:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
+import re
 import tempfile
+from codecs import BOM_UTF8
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..modelfile import rules
+from ..modelfile.diagnostics import ModelfileError
 from ..modelfile.parser import parse
 from ..modelfile.printer import print_modelfile
-from ..modelfile.source import Source
 from ..store.errors import FileError, InputError, system_errors
 from . import console
 from .sources import read_source
@@ -25,48 +30,58 @@ def command(
     diff: Annotated[bool, typer.Option("--diff", help="Change nothing; print what would change.")] = False,
 ) -> None:
     """Write Modelfiles in canonical form, comments and blank lines kept."""
-    changed: list[str] = []
+    failed = False
     for file in files or ["Modelfile"]:
-        data, _ = read_source(file)
-        name = file if file != "-" else "<stdin>"
-        source = Source.decode(data, name)
-        if source.is_damaged:
-            raise InputError(f"{name}: has bytes that are not text", hint="save it as UTF-8 first; nothing was changed")
-        text = print_modelfile(parse(source))
-        if text.encode() != data:
-            changed.append(name)
-        if diff:
-            _print_diff(source.text, text, name)
-        elif file == "-" and not check:
-            console.out(text, end="")
-        elif text.encode() != data and not check:
-            _replace(Path(file), text)
-    if check:
-        for name in changed:
-            console.note(f"{name}: not in canonical form")
-    if check and changed:
+        try:
+            failed |= _format(file, check=check, diff=diff)
+        except (InputError, FileError) as error:
+            console.fail(error)
+            failed = True
+    if failed:
         raise typer.Exit(1)
 
 
-def _print_diff(before: str, after: str, name: str) -> None:
-    lines = difflib.unified_diff(
-        before.splitlines(keepends=True), after.splitlines(keepends=True), name, f"{name} (canonical)"
-    )
-    for line in lines:
-        console.out(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n", end="")
+def _format(file: str, *, check: bool, diff: bool) -> bool:
+    """One file; whether a check fails."""
+    data, source, _ = read_source(file)
+    modelfile = parse(source)
+    lost = [found for found in modelfile.findings if found.rule in (rules.BAD_ENCODING, rules.INVISIBLE)]
+    if lost:  # reading has dropped characters, and writing would make that final
+        raise ModelfileError(source, lost)
+    text = print_modelfile(modelfile)
+    is_canonical = text.encode() == data
+    if diff:
+        console.out("".join(_diff(source.text, text, source.filename, has_mark=data.startswith(BOM_UTF8))), end="")
+    elif check and not is_canonical:
+        console.note(f"{source.filename}: not in canonical form")
+    elif file == "-" and not check:
+        console.out(text, end="")
+    elif not is_canonical and not check:
+        _replace(Path(file), text)
+    return check and not is_canonical
+
+
+def _diff(before: str, after: str, name: str, *, has_mark: bool) -> Iterator[str]:
+    old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in ("\ufeff" * has_mark + before, after))
+    for line in difflib.unified_diff(old, new, name, name):
+        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
 
 
 def _replace(path: Path, text: str) -> None:
     """Write the new text beside the file and put it in its place, so that a crash leaves one or the other."""
     target = path.resolve()
     with system_errors(path, "write", FileError):
-        mode = target.stat().st_mode
+        before = target.stat()
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()
-                os.fchmod(file.fileno(), mode & 0o7777)
+                os.fchmod(file.fileno(), before.st_mode & 0o7777)
+                if os.geteuid() == 0:
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 os.fsync(file.fileno())
             Path(temporary).replace(target)
         except BaseException:

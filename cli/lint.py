@@ -11,7 +11,7 @@ from ..modelfile.diagnostics import render
 from ..modelfile.lint import lint
 from ..modelfile.parser import read
 from ..modelfile.reports import FileReport, to_github, to_json, to_sarif
-from ..modelfile.source import Source
+from ..store.errors import FileError, InputError
 from . import console
 from .settings import Settings
 from .sources import read_source
@@ -41,13 +41,19 @@ def command(
 
     store = Settings.from_environment().store
     reports: list[FileReport] = []
+    severities: set[str] = set()
     for file in files or ["Modelfile"]:
-        data, folder = read_source(file)
-        source = Source.decode(data, file if file != "-" else "<stdin>")
+        try:
+            _, source, folder = read_source(file)
+        except (InputError, FileError) as error:
+            console.fail(error)
+            severities.add("error")
+            continue
         modelfile = read(source, "strict" if strict else "ollama")
-        reports.append(FileReport(source, lint(modelfile, store, folder=folder, count_tokens=token_counter())))
+        found = lint(modelfile, store, folder=folder, count_tokens=token_counter())
+        reports.append(FileReport(source, found))
+        severities.update(one.severity for one in found)
     _print(reports, format_)
-    severities = {found.severity for report in reports for found in report.diagnostics}
     raise typer.Exit(ERRORS if "error" in severities else WARNINGS if strict and "warning" in severities else CLEAN)
 
 

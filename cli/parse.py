@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ..modelfile.parser import parse
-from ..modelfile.source import Source
 from . import console
 from .sources import read_source
 
@@ -20,8 +19,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON array.")] = False,
 ) -> None:
     """Print the name-and-value pairs that Ollama makes of a Modelfile, with their lines."""
-    data, _ = read_source(file)
-    source = Source.decode(data, file if file != "-" else "<stdin>")
+    _, source, _ = read_source(file)
     pairs: list[dict[str, str | int]] = []
     for node in parse(source, "strict" if strict else "ollama").instructions:
         name, value = node.flat

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import BinaryIO
 
-from ..modelfile.source import MAX_BYTES
+from ..modelfile.source import MAX_BYTES, Source
 from ..store.errors import FileError, InputError, system_errors
 
 
-def read_source(file: str) -> tuple[bytes, Path]:
-    """The Modelfile's bytes, and the folder its relative paths start at. Raises InputError and FileError."""
+def read_source(file: str) -> tuple[bytes, Source, Path]:
+    """The Modelfile's bytes and text, and the folder its relative paths start at. Raises InputError and FileError."""
     if file == "-":
-        return _text(sys.stdin.buffer, "standard input"), Path.cwd()
+        data = _text(sys.stdin.buffer, "standard input")
+        return data, Source.decode(data, "<stdin>"), Path.cwd()
     path = Path(file)
+    name = os.fsencode(file).decode("utf-8", "replace")
     if path.is_dir():
-        raise InputError(f"{file}: is a folder", hint="name the Modelfile in it")
+        raise InputError(f"{name}: is a folder", hint="name the Modelfile in it")
     if not path.exists():
-        raise InputError(f"{file}: no such Modelfile", hint="write one, or name it with -f")
+        raise InputError(f"{name}: no such Modelfile", hint="write one, or name it with -f")
     with system_errors(path, "read", FileError), path.open("rb") as opened:
-        return _text(opened, file), path.parent
+        data = _text(opened, name)
+    return data, Source.decode(data, name), path.parent
 
 
 def _text(opened: BinaryIO, name: str) -> bytes:

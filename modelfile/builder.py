@@ -13,9 +13,10 @@ from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
-from . import nodes
+from . import nodes, rules
+from .diagnostics import ModelfileError
 from .plan import ContentLayer, FileLayer, Layer, plan
-from .recipe import check
+from .recipe import examine
 from .sources import Resolver, Sources
 
 
@@ -32,9 +33,13 @@ def build(
 
     Raises ModelfileError for what is wrong in the file, other CorralErrors for what is wrong around it.
     """
-    recipe, _ = check(modelfile)
-    sources = Sources(store, modelfile, folder, resolver, report)
-    base, extras = sources.resolve(recipe)
+    recipe, findings = examine(modelfile)
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:  # then nothing is pulled, but what is here is looked at, so that all errors are told at once
+        found = Sources(store, modelfile, folder).find(recipe)
+        errors += [one for one in found.diagnostics if one.rule is not rules.ABSENT_MODEL]
+        raise ModelfileError(modelfile.source, errors)
+    base, extras = Sources(store, modelfile, folder, resolver, report).find(recipe).checked()
     planned = plan(recipe, base, extras)
     previous = store.manifest_or_none(store.tags.spelled(name))
     with store.writing():

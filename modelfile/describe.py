@@ -88,7 +88,7 @@ def rebuilds(store: Store, model: Manifest, text: str) -> bool:
     try:
         modelfile = parse(text)
         recipe, _ = check(modelfile)
-        base, extras = Sources(store, modelfile, store.root).resolve(recipe)
+        base, extras = Sources(store, modelfile, store.root).find(recipe).checked()
     except CorralError:
         return False
     planned = plan(recipe, base, extras)

@@ -6,6 +6,7 @@ import re
 
 API_LEVEL = "0.33.0"
 
+_MAX_LENGTH = 256
 _NUMBER = r"(?:0|[1-9]\d{0,99})"
 _PRE = rf"(?:{_NUMBER}|\d*[A-Za-z-][0-9A-Za-z-]*)"
 _VERSION = re.compile(
@@ -17,7 +18,7 @@ _VERSION = re.compile(
 
 def is_version(text: str) -> bool:
     """Whether REQUIRES may say so: a `v` in front and missing parts are allowed, as in Ollama."""
-    return bool(_VERSION.fullmatch(text))
+    return len(text) <= _MAX_LENGTH and bool(_VERSION.fullmatch(text))
 
 
 def is_above_level(text: str) -> bool:

@@ -13,13 +13,13 @@ it also stops at what Ollama swallows.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from lark import Token
 from lark.lexer import Lexer
 
-from ..store.errors import InputError
 from . import rules
 from .diagnostics import did_you_mean
 from .printable import first_dropped, kept
@@ -35,7 +35,7 @@ MODCTL_KEYWORDS = (
 )  # fmt: skip
 """Instructions of the other Modelfile, that of CNCF's modctl, which packs files instead of describing a model."""
 MAX_FINDINGS = 1000
-"""After so many problems the rest of the file is not looked at."""
+"""Errors, and as many warnings, that are reported; the rest of the file is read all the same."""
 
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _LINE = re.compile(r"[^\r\n]*")
@@ -43,7 +43,8 @@ _LETTERS = re.compile(r"[A-Za-z]*")
 _WORD = re.compile(r"[A-Za-z0-9_]*")
 _UNBROKEN = re.compile(r"[^ \t\r\n]*")
 _TRIMMED = " \t\r\n"
-_RESUMES = re.compile(rf"^(?:{'|'.join(KEYWORDS).upper()})[ \t]", re.MULTILINE)
+_AFTER_WORD = ("", " ", "\t", "\r", "\n")
+_RESUMES = re.compile(rf"(?<=[\r\n])(?:{'|'.join(KEYWORDS).upper()})[ \t]")
 """Where the scanner goes on after a quote that never ends: it would be swallowed by the quote, but was hardly meant to."""
 
 
@@ -70,6 +71,7 @@ class Scanner:
         self._text = source.text
         self._strict = strict
         self._at = 0
+        self._counts: Counter[str] = Counter()
         self._endless: set[str] = set()
         """Quotes that are known not to end any more line."""
 
@@ -77,7 +79,7 @@ class Scanner:
         """Keyword, name and value tokens; an ill-formed instruction gives none."""
         for _ in range(MAX_NODES):
             self._at = self._end(_BLANKS)
-            if self._at >= len(self._text) or len(self.diagnostics) >= MAX_FINDINGS:
+            if self._at >= len(self._text):
                 return
             if self._text[self._at] == "#":
                 start = self._at
@@ -85,7 +87,8 @@ class Scanner:
                 yield self._token("COMMENT", self._text[start + 1 : self._at], start)
             else:
                 yield from self._instruction()
-        raise InputError(f"{self.source.filename}: more than {MAX_NODES} instructions and comments")
+        message = f"more than {MAX_NODES} instructions and comments"
+        self.diagnostics.append(rules.TOO_LARGE.at(Span(self._at, self._at), message))
 
     def _instruction(self) -> Iterator[Token]:
         begin = start = self._at
@@ -93,7 +96,7 @@ class Scanner:
             start = self._at = start + 1
         self._at = self._end(_LETTERS)
         word = self._text[start : self._at]
-        if word.lower() not in KEYWORDS:
+        if word.lower() not in KEYWORDS or self._text[self._at : self._at + 1] not in _AFTER_WORD:
             self._unknown(begin)
             return
         if start > begin:
@@ -188,7 +191,7 @@ class Scanner:
     def _text_after_quote(self, start: int, quote: str) -> None:
         """A value of several lines that could have ended earlier, had nothing stood after the quote on its line."""
         at = self._text.find(quote, start + len(quote), self._at - len(quote))
-        while at >= 0 and not self._text[at + len(quote) : self._line_end(at)].strip(_TRIMMED + '"'):
+        while at >= 0 and not self._text[at + len(quote) : self._line_end(at)].strip(_TRIMMED):
             at = self._text.find(quote, self._line_end(at), self._at - len(quote))
         if at >= 0:
             after = at + len(quote)
@@ -205,18 +208,19 @@ class Scanner:
     def _invisible(self, start: int, end: int) -> None:
         found = first_dropped(self._text, start, end)
         if found:
-            what = f"U+{ord(found[0]):04X} is no printable character and is dropped"
+            what = f"U+{ord(found[0][0]):04X} is no printable character and is dropped"
             self._found(rules.INVISIBLE, Span(*found.span()), what, "take it away; the language has no way to write it")
 
     def _unknown(self, start: int) -> None:
         self._at = start
         self._at = self._end(_UNBROKEN)
         word = self._text[start : self._at]
-        if word in MODCTL_KEYWORDS:
+        if word.upper() in MODCTL_KEYWORDS:
             self._modctl(start, word)
             return
         known = [keyword.upper() for keyword in KEYWORDS]
-        hint = did_you_mean(word, known)
+        is_shown = self._counts["error"] < MAX_FINDINGS  # looking for what was meant takes time
+        hint = did_you_mean(word, known) if is_shown else None
         self.failed.update(keyword for keyword in known if hint and keyword in hint)
         hint = hint or f"an instruction is one of {', '.join(known)}"
         self._wrong(rules.UNKNOWN_INSTRUCTION, start, f"unknown instruction {word[:40]!r}", hint)
@@ -226,7 +230,7 @@ class Scanner:
         if any(found.rule is rules.MODCTL for found in self.diagnostics):
             self._at = self._end(_LINE)
             return
-        message = f"{word} is an instruction of CNCF modctl's Modelfile, which is another language of that name"
+        message = f"{word.upper()} is an instruction of CNCF modctl's Modelfile, which is another language of that name"
         self._wrong(rules.MODCTL, start, message, "build this file with modctl, or begin with FROM and a GGUF file")
 
     def _wrong(self, rule: Rule, start: int, message: str, hint: str) -> None:
@@ -235,7 +239,10 @@ class Scanner:
         self._at = self._end(_LINE)
 
     def _found(self, rule: Rule, span: Span, message: str, hint: str) -> None:
-        self.diagnostics.append(rule.at(span, message, hint, strict=self._strict))
+        found = rule.at(span, message, hint, strict=self._strict)
+        self._counts[found.severity] += 1
+        if self._counts[found.severity] <= MAX_FINDINGS:
+            self.diagnostics.append(found)
 
     def _blank_follows(self) -> bool:
         """Take the one blank that ends a word."""

@@ -9,19 +9,17 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 from ..store import manifest
-from ..store.errors import CorralError, InvalidNameError
 from ..store.gguf import GGUF
 from ..store.local import Store
 from ..store.manifest import Descriptor
-from ..store.name import Name
 from . import nodes, rules
-from .diagnostics import ModelfileError
+from .parameters import ParameterError, read_parameter
 from .plan import Base, FileLayer
 from .recipe import examine
 from .rules import Diagnostic
 from .secrets import find_secrets
 from .source import Span
-from .sources import Sources, looks_like_path
+from .sources import Sources
 from .template.errors import TemplateError
 from .template.parser import Template
 
@@ -38,20 +36,12 @@ def lint(
     recipe, found = examine(modelfile)
     sources = Sources(store, modelfile, folder)
     found += [*_secrets(modelfile), *_paths(modelfile, sources), *_template(modelfile)]
-    base: Base | None = None
-    if recipe.sources and all(source.value for source in recipe.sources):
-        try:
-            base = sources.base(recipe)
-        except CorralError as error:
-            found += _as_findings(error, recipe.sources[0])
-    for node in recipe.extras:
-        try:
-            sources.extra_file(node, base.weights if base else None)
-        except CorralError as error:
-            found += _as_findings(error, node)
-    if base and base.weights:
-        path = _weights_path(base, store)
-        found += _context(modelfile, base, base.weights, lambda text: count_tokens(path, text))
+    here = sources.find(recipe)
+    # A model that is elsewhere is no mistake: create would pull it.
+    found += [_absent(one) if one.rule is rules.ABSENT_MODEL else one for one in here.diagnostics]
+    if here.base and here.base.weights:
+        path = _weights_path(here.base, store)
+        found += _context(modelfile, here.base, here.base.weights, lambda text: count_tokens(path, text))
     return tuple(sorted(found, key=lambda one: (one.span.start, one.code)))
 
 
@@ -60,17 +50,9 @@ def _weights_path(base: Base, store: Store) -> Path:
     return store.blobs.path(layer.digest) if isinstance(layer, Descriptor) else cast("FileLayer", layer).path
 
 
-def _as_findings(error: CorralError, node: nodes.Instruction) -> Iterator[Diagnostic]:
-    """An error of the build as findings. A model that is elsewhere is no mistake: create would pull it."""
-    if not isinstance(error, ModelfileError):
-        yield rules.MISSING_FILE.at(node.value_span, str(error), error.hint)
-        return
-    for one in error.diagnostics:
-        if one.rule is rules.ABSENT_MODEL:
-            hint = "create pulls it; what depends on it was not checked"
-            yield rules.NOT_CHECKED.at(one.span, f"{one.message} in the local store", hint)
-        else:
-            yield one
+def _absent(found: Diagnostic) -> Diagnostic:
+    hint = "create pulls it; what depends on it was not checked"
+    return rules.NOT_CHECKED.at(found.span, f"{found.message} in the local store", hint)
 
 
 def _secrets(modelfile: nodes.Modelfile) -> Iterator[Diagnostic]:
@@ -89,19 +71,9 @@ def _paths(modelfile: nodes.Modelfile, sources: Sources) -> Iterator[Diagnostic]
         if node.value.startswith(("/", "~", "\\")):
             message = f"{node.value[:200]} is a path of this machine only"
             yield rules.ABSOLUTE_PATH.at(node.value_span, message, "name a file relative to the Modelfile, or a model")
-        elif isinstance(node, nodes.From) and _is_model_name(node.value) and sources.exists(node):
+        elif isinstance(node, nodes.From) and sources.hides_a_name(node):
             message = f"{node.value} is a file or folder here, which hides a model of that name"
             yield rules.SHADOWED_NAME.at(node.value_span, message, f"write ./{node.value} if the file is meant")
-
-
-def _is_model_name(text: str) -> bool:
-    if looks_like_path(text):
-        return False
-    try:
-        Name.parse(text)
-    except InvalidNameError:
-        return False
-    return True
 
 
 def _template(modelfile: nodes.Modelfile) -> Iterator[Diagnostic]:
@@ -125,9 +97,9 @@ def _context(
     num_ctx = inherited if isinstance(inherited, int) and not isinstance(inherited, bool) else trained
     system: nodes.System | None = None
     for node in modelfile.instructions:
-        if isinstance(node, nodes.Parameter) and node.name == "num_ctx" and node.value.lstrip("+-").isdecimal():
-            num_ctx = int(node.value)
-            if trained and num_ctx > trained:
+        if isinstance(node, nodes.Parameter) and node.name == "num_ctx":
+            num_ctx = _whole(node) or num_ctx
+            if trained and num_ctx and num_ctx > trained:
                 message = f"num_ctx is {num_ctx}, and the model was trained on {trained} tokens"
                 yield rules.LONG_CONTEXT.at(node.value_span, message, f"{trained} is the most that works well")
         system = node if isinstance(node, nodes.System) and node.value else system
@@ -141,3 +113,11 @@ def _context(
     elif tokens > num_ctx:
         message = f"the system message has {tokens} tokens, and the context {num_ctx}"
         yield rules.LONG_SYSTEM.at(system.value_span, message, "shorten it, or set a larger num_ctx")
+
+
+def _whole(node: nodes.Parameter) -> int | None:
+    try:
+        value = read_parameter(node.name, node.value)
+    except ParameterError:
+        return None
+    return value if isinstance(value, int) else None

@@ -11,6 +11,8 @@ from typing import TypeAlias
 from .rules import Diagnostic
 from .source import Source, Span
 
+_PATH_STARTS = ("/", "./", "../", "~", "\\")
+
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
@@ -39,6 +41,15 @@ class From(Instruction):
     def flat(self) -> tuple[str, str]:
         """`("model", value)`."""
         return ("model", self.value)
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the value cannot have meant a model's name, by its looks."""
+        return (
+            self.value.startswith(_PATH_STARTS)
+            or self.value in (".", "..")
+            or self.value.lower().endswith((".gguf", ".bin", ".safetensors"))
+        )
 
 
 class License(Instruction):

@@ -97,8 +97,10 @@ PARAMETERS: Mapping[str, ParameterSpec] = MappingProxyType({spec.name: spec for 
 """The table. Checks of Modelfiles and of the API's options read it, and so does docs/parameters.md."""
 
 _INT = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_HEX_FLOAT = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
+_DIGITS = r"[0-9](?:_?[0-9])*"
+_HEX = r"[0-9a-fA-F](?:_?[0-9a-fA-F])*"
+_FLOAT = re.compile(rf"[+-]?(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
+_HEX_FLOAT = re.compile(rf"[+-]?0[xX]_?(?:{_HEX}(?:\.(?:{_HEX})?)?|\.{_HEX})[pP][+-]?{_DIGITS}")
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _WANTED: Mapping[Kind, str] = MappingProxyType(
@@ -151,10 +153,10 @@ def merge_parameters(base: Mapping[str, Value], own: Mapping[str, Value]) -> dic
 def _float32(text: str) -> float | None:
     """Go's ParseFloat(text, 32), then the shortest decimal that gives the same float32."""
     if _FLOAT.fullmatch(text):
-        real = float(text)
+        real = float(text.replace("_", ""))
     elif _HEX_FLOAT.fullmatch(text):
         try:
-            real = float.fromhex(text)
+            real = float.fromhex(text.replace("_", ""))
         except OverflowError:
             return None
     else:

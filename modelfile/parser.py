@@ -14,7 +14,7 @@ from .diagnostics import ModelfileError
 from .lexer import ModelfileLexer, Scanner
 from .parameters import PARAMETERS
 from .rules import Diagnostic
-from .source import Source, Span
+from .source import MAX_BYTES, Source, Span
 
 Mode: TypeAlias = Literal["ollama", "strict"]
 
@@ -26,6 +26,9 @@ def parse(text: str | bytes | Source, mode: Mode = "ollama", *, filename: str = 
     silently swallows, drops or replaces. Raises ModelfileError with every problem of the language found; what the values
     mean is looked at later.
     """
+    if not isinstance(text, Source) and len(text) > MAX_BYTES:
+        nothing = Source("", filename)
+        raise ModelfileError(nothing, [rules.TOO_LARGE.at(Span(0, 0), f"more than {MAX_BYTES} bytes")])
     modelfile = read(text if isinstance(text, Source) else _source(text, filename), mode)
     errors = [found for found in modelfile.findings if found.severity == "error"]
     if errors:
@@ -39,10 +42,11 @@ def read(source: Source, mode: Mode = "ollama") -> nodes.Modelfile:
     scanner = Scanner(source, strict=strict)
     tree: Any = _grammar().parse(scanner)  # pyright: ignore[reportArgumentType] - our lexer takes it
     found = scanner.diagnostics
-    if source.is_damaged:
-        at = max(0, source.text.find("\N{REPLACEMENT CHARACTER}"))
-        cure = "save the file as UTF-8"
-        found.append(rules.BAD_ENCODING.at(Span(at, at + 1), "bytes here are not UTF-8", cure, strict=strict))
+    if source.damaged_at >= 0:
+        span = Span(source.damaged_at, source.damaged_at + 1)
+        found.append(rules.BAD_ENCODING.at(span, "bytes here are no text", "save the file as UTF-8", strict=strict))
+    if modctl := [one for one in found if one.rule is rules.MODCTL]:
+        found = modctl  # the rest is right in its own language
     modelfile = nodes.Modelfile(tuple(tree), source)
     found += _replaced(modelfile, strict=strict)
     # Ollama goes by the pairs, where `PARAMETER model x` is one too; as a parameter it is refused later.
@@ -55,13 +59,17 @@ def read(source: Source, mode: Mode = "ollama") -> nodes.Modelfile:
 
 
 def _source(text: str | bytes, filename: str) -> Source:
-    return Source.decode(text, filename) if isinstance(text, bytes) else Source(text, filename)
+    return Source.decode(text, filename) if isinstance(text, bytes) else Source(text.removeprefix("\ufeff"), filename)
 
 
 def _replaced(modelfile: nodes.Modelfile, *, strict: bool) -> Iterator[Diagnostic]:
     """Instructions of which only the last counts, where there are several."""
     seen: dict[str, int] = {}
+    named = [node for node in modelfile.instructions if isinstance(node, nodes.From) and not node.is_path]
     for node in modelfile.instructions:
+        if isinstance(node, nodes.From) and named and node is not named[-1]:
+            message = f"this FROM is passed over: of several the last name counts, {named[-1].value[:200]}"
+            yield rules.DUPLICATE.at(node.span, message, "remove it", strict=strict)
         if isinstance(node, (nodes.From, nodes.License, nodes.Message, nodes.Draft)):
             continue
         is_parameter = isinstance(node, nodes.Parameter)

@@ -84,7 +84,7 @@ def kept(text: str) -> str:
 
 
 def first_dropped(text: str, start: int, end: int) -> re.Match[str] | None:
-    """The first character between the offsets that is not kept; line ends are."""
+    """The first characters in a row between the offsets that are not kept; line ends are."""
     return _dropped().search(text, start, end)
 
 
@@ -92,4 +92,4 @@ def first_dropped(text: str, start: int, end: int) -> re.Match[str] | None:
 def _dropped() -> re.Pattern[str]:
     ranges = (range_.split("-") for range_ in _RANGES.split())
     kept_ones = "".join("-".join(rf"\U{int(bound, 16):08x}" for bound in range_) for range_ in ranges)
-    return re.compile(rf"[^{kept_ones}\t\r\n]")
+    return re.compile(rf"[^{kept_ones}\t\r\n]+")

@@ -94,7 +94,8 @@ def examine(modelfile: nodes.Modelfile) -> tuple[Recipe, list[Diagnostic]]:
     )
     # In strict mode the language has said so already.
     known = {(one.rule, one.span.start) for one in modelfile.findings}
-    return recipe, [*modelfile.findings, *(one for one in found if (one.rule, one.span.start) not in known)]
+    found = [*modelfile.findings, *(one for one in found if (one.rule, one.span.start) not in known)]
+    return recipe, sorted(found, key=lambda one: one.span.start)
 
 
 def _add_parameter(node: nodes.Parameter, parameters: dict[str, Value], found: list[Diagnostic]) -> None:
@@ -114,7 +115,10 @@ def _add_parameter(node: nodes.Parameter, parameters: dict[str, Value], found: l
         message = f"{node.name} is {node.value}, which cannot be right"
         found.append(rules.OUT_OF_RANGE.at(node.value_span, message, f"{spec.meaning}: {spec.range_text}"))
     before = parameters.get(node.name)
-    parameters[node.name] = before + value if isinstance(before, list) and isinstance(value, list) else value
+    if isinstance(before, list) and isinstance(value, list):
+        before += value
+    else:
+        parameters[node.name] = value
 
 
 def _check_version(node: nodes.Requires, found: list[Diagnostic]) -> None:

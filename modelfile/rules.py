@@ -58,6 +58,7 @@ BAD_VALUE = Rule("MF009", "error", "parameter value of the wrong type")
 BAD_VERSION = Rule("MF010", "error", "REQUIRES is not a version")
 BAD_TEMPLATE = Rule("MF011", "error", "TEMPLATE with an error")
 MODCTL = Rule("MF012", "error", "a Modelfile of CNCF's modctl")
+TOO_LARGE = Rule("MF013", "error", "a file too large to read")
 # The language: Ollama accepts these and does something else than what was meant. Errors in strict mode.
 TEXT_AFTER_QUOTE = Rule("MF020", "warning", "text after a closing quote")
 DOUBLED_BLANK = Rule("MF021", "error", "two blanks after PARAMETER or MESSAGE")

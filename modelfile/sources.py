@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, cast
-
-import msgspec
+from typing import Protocol, TypeVar, cast
 
 from ..store import gguf, manifest, parts
 from ..store.config import MAX_CONFIG_BYTES, Config
-from ..store.errors import IntegrityError, InvalidNameError, ModelNotFoundError
+from ..store.errors import CorralError, FileError, InputError, IntegrityError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.manifest import Manifest
 from ..store.name import Name
@@ -23,11 +23,11 @@ from .parameters import Value
 from .plan import Base, FileLayer
 from .recipe import Recipe
 from .rules import Diagnostic, Rule
+from .source import Source
 
 _T = TypeVar("_T")
 _MEDIA_TYPES = {"model": manifest.MODEL, "projector": manifest.PROJECTOR, "adapter": manifest.ADAPTER}
 _MAX_PARAMS_BYTES = 1 << 20
-_PATH_STARTS = ("/", "./", "../", "~", "\\")
 
 
 class Resolver(Protocol):
@@ -45,12 +45,17 @@ def read_parameters(store: Store, model: Manifest) -> dict[str, Value]:
         return {}
     try:
         # Ollama stores whatever its API was given; each value is checked where it is used.
-        return cast(
-            "dict[str, Value]",
-            msgspec.json.decode(store.blobs.read(layers[-1], _MAX_PARAMS_BYTES), type=dict[str, Any]),
-        )
-    except (msgspec.DecodeError, RecursionError) as cause:
+        values = json.loads(store.blobs.read(layers[-1], _MAX_PARAMS_BYTES), parse_int=_number)
+    except (ValueError, RecursionError) as cause:
         raise IntegrityError(f"blob {layers[-1].digest}: not a params object: {cause}") from None
+    if not isinstance(values, dict):
+        raise IntegrityError(f"blob {layers[-1].digest}: not a params object")
+    return cast("dict[str, Value]", values)
+
+
+def _number(digits: str) -> float:
+    """A whole number; -0 is one only as a float."""
+    return -0.0 if digits == "-0" else int(digits)
 
 
 def read_config(store: Store, model: Manifest) -> Config:
@@ -58,11 +63,33 @@ def read_config(store: Store, model: Manifest) -> Config:
     return Config.parse(store.blobs.read(model.config, MAX_CONFIG_BYTES), f"blob {model.config.digest}")
 
 
-def looks_like_path(text: str) -> bool:
-    """Whether a FROM cannot have meant a model's name."""
-    return (
-        text.startswith(_PATH_STARTS) or text in (".", "..") or text.lower().endswith((".gguf", ".bin", ".safetensors"))
+@dataclass(slots=True)
+class Found:
+    """What a recipe's sources are, and all that is wrong with them, by the instruction that names it."""
+
+    source: Source
+    base: Base | None = None
+    extras: list[FileLayer] = field(default_factory=list[FileLayer])
+    problems: list[tuple[nodes.Instruction, CorralError]] = field(
+        default_factory=list[tuple[nodes.Instruction, CorralError]]
     )
+
+    @property
+    def diagnostics(self) -> Iterator[Diagnostic]:
+        """The problems as findings."""
+        for node, error in self.problems:
+            if isinstance(error, ModelfileError):
+                yield from error.diagnostics
+            else:
+                yield rules.MISSING_FILE.at(node.value_span, str(error), error.hint)
+
+    def checked(self) -> tuple[Base, tuple[FileLayer, ...]]:
+        """Base and extras. Raises what is wrong: one error as it is, several as one ModelfileError."""
+        if len(self.problems) == 1:
+            raise self.problems[0][1]
+        if self.problems or not self.base:
+            raise ModelfileError(self.source, self.diagnostics)
+        return self.base, tuple(self.extras)
 
 
 class Sources:
@@ -82,38 +109,32 @@ class Sources:
         self._resolver = resolver
         self._report = report
 
-    def resolve(self, recipe: Recipe) -> tuple[Base, tuple[FileLayer, ...]]:
-        """The base, and the files of ADAPTER and DRAFT. Raises one ModelfileError for all that is wrong with them."""
-        errors: list[Diagnostic] = []
-        base = self._tried(errors, partial(self.base, recipe))
-        weights = base.weights if base else None
-        extras = [self._tried(errors, partial(self.extra_file, node, weights)) for node in recipe.extras]
-        if errors or not base:
-            raise ModelfileError(self._modelfile.source, errors)
-        return base, tuple(extra for extra in extras if extra)
+    def find(self, recipe: Recipe) -> Found:
+        """The base, and the files of ADAPTER and DRAFT, looked into.
 
-    def base(self, recipe: Recipe) -> Base:
-        """What FROM gives: where a name is among several, the last name counts and files are passed over, as in Ollama."""
-        errors: list[Diagnostic] = []
-        files: list[Path] = []
-        named: nodes.From | None = None
-        for source in recipe.sources:
-            found = self._tried(errors, partial(self.files, source))
-            files += found or []
-            named = named if found or found is None else source
-        if errors:
-            raise ModelfileError(self._modelfile.source, errors)
-        return self._base_model(named) if named else self._base_files(files, recipe.sources[0])
+        Where a FROM names a model the last such name counts and files are passed over, as in Ollama. Raises what the resolver
+        raises; all else is in the result.
+        """
+        found = Found(self._modelfile.source)
+        files = [(node, self._tried(found, node, partial(self.files, node))) for node in recipe.sources if node.value]
+        named = [node for node, paths in files if paths == []]
+        if named:
+            found.base = self._tried(found, named[-1], partial(self._base_model, named[-1]))
+        elif files:
+            found.base = self._base_files([(node, paths) for node, paths in files if paths], found)
+        for node in recipe.extras:
+            extra = self._tried(found, node, partial(self._extra_file, node, found.base))
+            found.extras += [extra] if extra else []
+        return found
 
-    def exists(self, node: nodes.Instruction) -> bool:
-        """Whether there is a file or folder of that name."""
+    def hides_a_name(self, node: nodes.From) -> bool:
+        """Whether files that are here are taken for what could be a model's name."""
         try:
-            return bool(self._mode(node, self._expanded(node)))
+            return bool(node.value) and not node.is_path and bool(self.files(node))
         except ModelfileError:
             return False
 
-    def extra_file(self, node: nodes.Adapter | nodes.Draft, weights: gguf.GGUF | None) -> FileLayer:
-        """The file of an ADAPTER or DRAFT, looked into; `weights` is what an adapter must fit."""
+    def _extra_file(self, node: nodes.Adapter | nodes.Draft, base: Base | None) -> FileLayer:
         kind = "adapter" if isinstance(node, nodes.Adapter) else "model"
         path = self._expanded(node)
         if not self._mode(node, path):
@@ -121,38 +142,45 @@ class Sources:
         header = gguf.read(path)
         if header.kind != kind:
             raise self._wrong(node, f"{path.name} is a GGUF {header.kind}, expected a GGUF {kind}")
+        weights = base.weights if base else None
         if kind == "adapter" and weights and header.architecture != weights.architecture:
             message = f"the adapter is for {header.architecture}, the model is {weights.architecture}"
             raise self._wrong(node, message, "an adapter fits the model it was trained on", rules.WRONG_ADAPTER)
+        own = [layer.path.resolve() for layer in base.layers if isinstance(layer, FileLayer)] if base else []
+        if kind == "model" and path.resolve() in own:
+            raise self._wrong(node, f"DRAFT must not reference the same local path as FROM: {path}")
         return FileLayer(path, manifest.ADAPTER if kind == "adapter" else manifest.DRAFT)
 
-    def _base_files(self, paths: list[Path], node: nodes.From) -> Base:
+    def _base_files(self, files: Sequence[tuple[nodes.From, list[Path]]], found: Found) -> Base | None:
         self._report(Progress("parsing GGUF"))
-        headers: dict[Path, gguf.GGUF] = {}
-        more: dict[Path, tuple[Path, ...]] = {}
-        passed: set[Path] = set()
-        for path in dict.fromkeys(paths):
-            header = gguf.read(path)
-            if parts.count(header) > 1 and path not in passed:
-                first, *others = parts.siblings(path, header)
-                for missing in (part for part in (first, *others) if not self._mode(node, part)):
-                    raise self._wrong(node, f"no such file: {missing}", "all parts of a split GGUF stand together")
-                header, more[first] = parts.joined((first, *others)), tuple(others)
-                passed.update((first, *others))
-                path = first
-            elif path in passed:
-                continue
-            headers[path] = header
-        models = [path for path, header in headers.items() if header.kind == "model"]
-        if len(models) != 1:
-            has = (
-                "no model weights" if not models else f"more than one model: {', '.join(path.name for path in models)}"
-            )
-            raise self._wrong(node, f"FROM gives {has}", "FROM names one model GGUF, and perhaps its projector")
-        layers = tuple(
-            FileLayer(path, _MEDIA_TYPES[header.kind], more.get(path, ())) for path, header in headers.items()
-        )
-        return Base(headers[models[0]], layers)
+        headers: dict[Path, tuple[gguf.GGUF, FileLayer]] = {}
+        for node, paths in files:
+            for path in paths:
+                if not any(path in (known, *layer.more) for known, (_, layer) in headers.items()):
+                    read = self._tried(found, node, partial(self._base_file, node, path))
+                    headers |= {read[1].path: read} if read else {}
+        models = [path for path, (header, _) in headers.items() if header.kind == "model"]
+        if len(models) == 1:
+            return Base(headers[models[0]][0], tuple(layer for _, layer in headers.values()))
+        if not found.problems:
+            has = "no model weights"
+            if models:
+                has = f"more than one model: {', '.join(path.name for path in models)}"
+            last = files[-1][0]
+            error = self._wrong(last, f"FROM gives {has}", "FROM names one model GGUF, and perhaps its projector")
+            found.problems.append((last, error))
+        return None
+
+    def _base_file(self, node: nodes.From, path: Path) -> tuple[gguf.GGUF, FileLayer]:
+        """A GGUF's header and its layer; any part of a split one stands for the whole."""
+        header = gguf.read(path)
+        more: tuple[Path, ...] = ()
+        if parts.count(header) > 1:
+            path, *others = parts.siblings(path, header)
+            for missing in (part for part in (path, *others) if not self._mode(node, part)):
+                raise self._wrong(node, f"no such file: {missing}", "all parts of a split GGUF stand together")
+            header, more = parts.joined((path, *others)), tuple(others)
+        return header, FileLayer(path, _MEDIA_TYPES[header.kind], more)
 
     def _base_model(self, node: nodes.From) -> Base:
         try:
@@ -182,14 +210,14 @@ class Sources:
         mode = self._mode(node, path)
         if stat.S_ISDIR(mode):
             inside = sorted(path.glob("*.gguf"))
-            if inside or not looks_like_path(node.value):
+            if inside or not node.is_path:
                 return inside
             raise self._wrong(
                 node, f"no GGUF file in {path}", "safetensors folders are not supported yet; convert to GGUF first"
             )
         if mode:
             return [path]
-        if looks_like_path(node.value):
+        if node.is_path:
             raise self._missing(node, path)
         return []
 
@@ -211,11 +239,12 @@ class Sources:
     def _missing(self, node: nodes.Instruction, path: Path) -> ModelfileError:
         return self._wrong(node, f"no such file: {path}", "a relative path starts at the Modelfile's folder")
 
-    def _tried(self, errors: list[Diagnostic], action: Callable[[], _T]) -> _T | None:
+    def _tried(self, found: Found, node: nodes.Instruction, action: Callable[[], _T]) -> _T | None:
         try:
             return action()
-        except ModelfileError as error:
-            errors += error.diagnostics
+        except (InputError, IntegrityError, FileError) as error:
+            if not any(node is other and str(error) == str(said) for other, said in found.problems):
+                found.problems.append((node, error))
             return None
 
     def _wrong(

@@ -65,9 +65,10 @@ def test_the_tour_can_be_followed(docker_registry: DockerRegistry, tmp_path: Pat
     assert '"object":"chat.completion"' in done.stdout
 
 
-def test_the_mistake_is_shown_as_it_is(tmp_path: Path) -> None:
+def test_the_mistake_is_shown_as_it_is(tiny_gguf: Path, tmp_path: Path) -> None:
     (shown,) = re.findall(r"```console\n\$ corral create brief -f Modelfile\n(Modelfile:3.*?)```", TOUR, re.DOTALL)
     (tmp_path / "Modelfile").write_text("FROM ./m.gguf\nSYSTEM You answer.\nPARAMETER temprature 0.2\n")
+    (tmp_path / "m.gguf").write_bytes(tiny_gguf.read_bytes())
     done = subprocess.run(
         [CORRAL, "create", "brief"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
     )

@@ -16,7 +16,7 @@ from .functions import functions
 from .lexer import TemplateLexer
 from .values import Value
 
-MAX_TEXT = 1 << 20
+MAX_TEXT = 128 << 10
 """Characters of a template."""
 
 

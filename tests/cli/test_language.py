@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, Cli
+from tests.conftest import CORRAL, ROOT, Cli
 
 GOOD = "FROM ./tiny.gguf\nSYSTEM You are terse.\n"
 DOUBTFUL = "FROM ./tiny.gguf\nPARAMETER top_p 7\n"
@@ -121,7 +122,9 @@ def test_fmt_is_a_filter(here: Cli) -> None:
     assert here.ok("fmt", "-", stdin=UGLY) == PRETTY
 
 
-@pytest.mark.parametrize("content", [b"FROM m\nSYSTEM caf\xff\n", b"FROM m\nFOO\n"])
+@pytest.mark.parametrize(
+    "content", [b"FROM m\nSYSTEM caf\xff\n", b"FROM m\nFOO\n", "FROM m\nSYSTEM a\u200db\n".encode()]
+)
 def test_error_fmt_leaves_a_file_it_cannot_read_alone(here: Cli, content: bytes) -> None:
     (here.folder / "odd").write_bytes(content)
     assert here.run("fmt", "odd").returncode == 1
@@ -158,3 +161,45 @@ def test_parse_can_be_strict(here: Cli) -> None:
 def test_the_examples_are_clean_and_canonical(cli: Cli, path: Path) -> None:
     cli.ok("lint", "--strict", str(path))
     cli.ok("fmt", "--check", str(path))
+
+
+def test_fmt_goes_on_behind_a_bad_file(here: Cli) -> None:
+    assert here.run("fmt", "bad", "nosuch", "ugly").returncode == 1
+    assert (here.folder / "ugly").read_text() == PRETTY
+
+
+def test_fmt_diff_is_a_patch(here: Cli) -> None:
+    (here.folder / "odd").write_bytes("\ufefffrom m\n# form\ffeed \u2028 line\nsystem a".encode())
+    patch = here.ok("fmt", "--diff", "odd")
+    (here.folder / "patch").write_text(patch)
+    subprocess.run(["git", "apply", "-p0", "patch"], cwd=here.folder, check=True)
+    assert (here.folder / "odd").read_text() == "FROM m\n# form\ffeed \u2028 line\nSYSTEM a\n"
+
+
+def test_lint_goes_on_behind_a_file_it_cannot_read(here: Cli) -> None:
+    done = here.run("lint", "nosuch", "bad", "--format", "json")
+    assert done.returncode == 2
+    assert "nosuch: no such Modelfile" in done.stderr
+    assert [found["file"] for found in json.loads(done.stdout)] == ["bad"]
+
+
+def test_create_warns_of_what_lint_warns_of(here: Cli) -> None:
+    text = "FROM ./tiny.gguf\nPARAMETER num_ctx 99999\nSYSTEM key AKIAABCDEFGHIJKLMNOP\n"
+    said = here.run("create", "x", "-f", "-", stdin=text).stderr
+    assert said.index("[MF034]") < said.index("[MF037]")
+
+
+def test_minus_zero_comes_back(here: Cli) -> None:
+    first = json.loads(
+        here.ok("create", "x", "-f", "-", "--json", stdin="FROM ./tiny.gguf\nPARAMETER temperature -0\n")
+    )
+    shown = here.ok("show", "x", "--modelfile")
+    assert json.loads(here.ok("create", "y", "-f", "-", "--json", stdin=shown))["digest"] == first["digest"]
+
+
+def test_error_a_name_that_is_no_text(here: Cli) -> None:
+    done = subprocess.run(
+        [CORRAL, "lint", b"bad\xff", "--format", "sarif"], cwd=here.folder, capture_output=True, check=False
+    )
+    assert done.returncode == 2
+    assert b"internal error" not in done.stderr

@@ -50,6 +50,8 @@ def test_every_code_has_an_entry_that_says_what_the_table_says() -> None:
 
 @pytest.mark.parametrize(("code", "bad"), [(entry[0], entry[3]) for entry in ENTRIES], ids=[e[0] for e in ENTRIES])
 def test_the_bad_example_gives_just_this(code: str, bad: str, store: Store, examples: Path) -> None:
+    if code == "MF013":
+        bad += bad.splitlines(keepends=True)[-1] * 500_000
     if code == "MF042":
         with pytest.raises(ModelfileError) as caught:
             build(Name.parse("x"), parse(bad), store, folder=examples)

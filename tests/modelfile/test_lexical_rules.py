@@ -9,8 +9,7 @@ from corral.modelfile import nodes
 from corral.modelfile.diagnostics import ModelfileError
 from corral.modelfile.parser import parse
 from corral.modelfile.recipe import check
-from corral.modelfile.source import MAX_BYTES
-from corral.store.errors import InputError
+from corral.modelfile.source import MAX_BYTES, Source
 
 
 def read(text: str | bytes) -> list[tuple[str, ...]]:
@@ -198,7 +197,7 @@ def test_a_message_has_a_role_and_a_text(role: str) -> None:
         ("SYSTEM", "SYSTEM needs a value on the same line"),
         ("FOO bar", "unknown instruction 'FOO'"),
         ("\ufeff", r"unknown instruction '\ufeff'"),
-        ("FROM: m", "FROM needs a value on the same line"),
+        ("FROM: m", "unknown instruction 'FROM:'"),
         ("1FROM m", "unknown instruction '1FROM'"),
         ("SYSTEMS m", "unknown instruction 'SYSTEMS'"),
         ('SYSTEM "never', 'the text that begins with " never ends'),
@@ -238,9 +237,36 @@ def test_invalid_bytes_become_replacement_characters() -> None:
     assert read(codecs.BOM_UTF16_LE + "FROM m".encode("utf-16-le") + b"\x00\xd8")[0][0] == "FROM"
 
 
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        # Behind a byte order mark Go replaces each byte, elsewhere each ill-formed sequence.
+        (codecs.BOM_UTF8 + b'FROM m\nSYSTEM "\xf0\x9f\xdc"', "\ufffd\ufffd\ufffd"),
+        (b'FROM m\nSYSTEM "\xf0\x9f\xdc"', "\ufffd\ufffd"),
+        (codecs.BOM_UTF16_LE + "FROM m\nSYSTEM a".encode("utf-16-le") + b"\x00\xdc\x00\xdc", "a\ufffd"),
+        (codecs.BOM_UTF16_LE + "FROM m\nSYSTEM a".encode("utf-16-le") + b"\x00\xd8\x61", "a\ufffd\ufffd"),
+        (codecs.BOM_UTF16_BE + "FROM m\nSYSTEM a".encode("utf-16-be") + b"\xd8\x00\x00b", "a\ufffdb"),
+        (codecs.BOM_UTF16_BE + "FROM m\nSYSTEM a😀".encode("utf-16-be") + b"\xdc\x00", "a😀\ufffd"),
+    ],
+)
+def test_ill_formed_text_is_replaced_as_go_does(data: bytes, value: str) -> None:
+    assert read(data)[1] == ("SYSTEM", value)
+
+
+def test_the_first_ill_formed_byte_is_where_the_finding_is() -> None:
+    source = Source.decode("FROM m\nSYSTEM \ufffd\nLICENSE é".encode() + b"\xff\n")
+    (found,) = parse(source).findings
+    assert (found.code, source.position(found.span.start)) == ("MF024", (3, 10))
+
+
+def test_a_byte_order_mark_of_a_text_is_no_text() -> None:
+    assert parse("\ufeffFROM m\n", "strict").findings == ()
+
+
 def test_error_for_a_file_that_is_too_large() -> None:
-    with pytest.raises(InputError, match="at most"):
-        parse(b" " * (MAX_BYTES + 1))
+    for text in (b" " * (MAX_BYTES + 1), " " * (MAX_BYTES + 1)):
+        with pytest.raises(ModelfileError, match=r"more than 67108864 bytes"):
+            parse(text)
 
 
 def test_ten_thousand_instructions_are_no_problem() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from corral.modelfile.builder import build
 from corral.modelfile.diagnostics import ModelfileError
 from corral.modelfile.lint import lint
 from corral.modelfile.parser import Mode, parse, read
+from corral.modelfile.recipe import check
 from corral.modelfile.source import Source
-from corral.store.errors import InputError
 from corral.store.local import Store
 from corral.store.name import Name
 
@@ -62,8 +63,7 @@ def test_create_reports_the_same_errors_in_one_run(store: Store, folder: Path) -
     with pytest.raises(ModelfileError) as caught:
         build(Name.parse("x"), read(Source(TWELVE)), store, folder=folder)
     said = [one.code for one in caught.value.diagnostics]
-    # What FROM and ADAPTER name is looked at when the rest is right.
-    assert said == ["MF001", "MF008", "MF009", "MF021", "MF004", "MF002", "MF011", "MF010", "MF005"]
+    assert said == ["MF030", "MF001", "MF008", "MF009", "MF021", "MF004", "MF002", "MF011", "MF010", "MF005", "MF030"]
 
 
 def test_strict_mode_makes_errors_of_what_ollama_swallows(store: Store, folder: Path) -> None:
@@ -159,9 +159,56 @@ def test_after_an_endless_quote_the_rest_is_still_read(store: Store, folder: Pat
 
 
 def test_error_too_many_instructions() -> None:
-    with pytest.raises(InputError, match="Modelfile: more than 500000 instructions"):
-        read(Source("#\n" * 500_001))
+    with pytest.raises(ModelfileError, match="more than 500000 instructions"):
+        parse("FROM m\n" + "#\n" * 500_001)
 
 
-def test_many_problems_are_cut_off() -> None:
+def test_many_problems_are_cut_off_and_the_rest_is_read() -> None:
     assert len(read(Source("FOO x\n" * 100_000)).findings) <= 1001
+    text = "FROM m\n" + "SYSTEM a\u00a0b\n" * 1500 + "LICENSE kept\nBOGUS x\n"
+    modelfile = read(Source(text))
+    assert modelfile.instructions[-1].flat == ("license", "kept")
+    assert [one.code for one in modelfile.findings if one.severity == "error"] == ["MF001"]
+
+
+@pytest.mark.parametrize("value", ["--5", "+-5", "9" * 5000])
+def test_a_context_that_is_no_number_is_only_that(value: str, store: Store, folder: Path) -> None:
+    assert codes(f"FROM ./tiny.gguf\nPARAMETER num_ctx {value}\n", store, folder) == [("MF009", 2)]
+
+
+def test_a_finding_stands_at_its_own_from(store: Store, folder: Path) -> None:
+    (folder / "cut.gguf").write_bytes((folder / "tiny.gguf").read_bytes()[:40])
+    assert codes("FROM ./tiny.gguf\nFROM ./cut.gguf\nFROM ./nope.gguf\n", store, folder) == [("MF030", 2), ("MF030", 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("FROM a\nFROM b\n", [("MF023", 1), ("MF041", 2)]),
+        ("FROM a\nFROM ./tiny.gguf\n", [("MF041", 1), ("MF023", 2)]),
+    ],
+)
+def test_a_from_that_is_passed_over_is_named(
+    text: str, expected: list[tuple[str, int]], store: Store, folder: Path
+) -> None:
+    assert codes(text, store, folder) == expected
+
+
+def test_quotes_behind_a_quote_are_text_too(store: Store, folder: Path) -> None:
+    text = 'FROM ./tiny.gguf\nSYSTEM """a""" ""\nPARAMETER stop x\n"""\n'
+    assert codes(text, store, folder) == [("MF020", 2)]
+
+
+def test_a_draft_is_another_file(store: Store, folder: Path) -> None:
+    (folder / "link.gguf").symlink_to("tiny.gguf")
+    assert codes("FROM ./tiny.gguf\nDRAFT ./link.gguf\n", store, folder) == [("MF030", 2)]
+
+
+def test_an_empty_folder_hides_no_name(store: Store, folder: Path) -> None:
+    (folder / "mistral").mkdir()
+    assert codes("FROM mistral\n", store, folder) == [("MF041", 1)]
+
+
+def test_many_stops_take_time_in_proportion() -> None:
+    recipe, _ = check(parse("FROM m\n" + "PARAMETER stop x\n" * 50_000))
+    assert len(cast("list[str]", recipe.parameters["stop"])) == 50_000
