@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_options
-from ..modelfile.template.collate import ChatMessage
+from ..modelfile.template.conversation import ChatMessage
 from ..store.errors import InputError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.name import Name

@@ -80,8 +80,8 @@ def test_error_parse_names_every_problem_with_its_place() -> None:
 
 def test_a_template_renders() -> None:
     template = corral.Template("{{ if .System }}[{{ .System }}] {{ end }}{{ .Prompt }} -> {{ .Response }}")
-    assert template.render({"System": "be kind", "Prompt": "hi", "Response": ""}) == "[be kind] hi -> "
-    assert template.render_open({"Prompt": "hi", "Response": ""}) == "hi -> "
+    assert template.execute({"System": "be kind", "Prompt": "hi", "Response": ""}) == "[be kind] hi -> "
+    assert template.execute_open({"Prompt": "hi", "Response": ""}) == "hi -> "
 
 
 def test_a_name_has_ollamas_defaults_and_its_shortest_form() -> None:

@@ -2,64 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
 
-from .parser import Template
-from .values import Json, Struct, Value
-
-
-@dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """One message of a conversation, as the prompt sees it."""
-
-    role: str
-    content: str
-    thinking: str = ""
-    tool_calls: tuple[Json, ...] = field(default=())
+from .conversation import ChatMessage, Think, think_values
+from .values import Listed, Value
 
 
-def render_chat(template: Template, messages: Sequence[ChatMessage], tools: Sequence[Json] = ()) -> str:
+class Executable(Protocol):
+    """A parsed template."""
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether it renders one exchange at a time, from `.Prompt` and `.Response`, instead of `.Messages`."""
+        ...
+
+    def execute(self, data: Mapping[str, Value]) -> str:
+        """The text for these values."""
+        ...
+
+    def execute_open(self, data: Mapping[str, Value]) -> str:
+        """The text up to and with `.Response`: the open end the model continues."""
+        ...
+
+
+def render_chat(
+    template: Executable, messages: Sequence[ChatMessage], tools: Listed | None = None, *, think: Think = None
+) -> str:
     """The prompt that continues the conversation. Raises TemplateError."""
     system, merged = _collate(messages)
-    if not template.is_legacy:
-        data: dict[str, Value] = {
-            "System": system,
-            "Messages": [_struct(message) for message in merged],
-            "Tools": list(tools),
-            "Response": "",
-            "Think": False,
-            "ThinkLevel": "",
-            "IsThinkSet": False,
-        }
-        return template.render(data)
-    return _render_exchanges(template, merged)
+    extra = think_values(think)
+    if template.is_legacy:
+        return _render_exchanges(template, merged, extra)
+    data: dict[str, Value] = {
+        "System": system,
+        "Messages": [message.struct() for message in merged],
+        "Tools": Listed() if tools is None else tools,
+        "Response": "",
+    }
+    return template.execute(data | extra)
 
 
-def _render_exchanges(template: Template, messages: Sequence[ChatMessage]) -> str:
+def render_infill(template: Executable, prompt: str, suffix: str, *, think: Think = None) -> str:
+    """The prompt for what belongs between two texts. Raises TemplateError."""
+    return template.execute({"Prompt": prompt, "Suffix": suffix, "Response": ""} | think_values(think))
+
+
+def _render_exchanges(template: Executable, messages: Sequence[ChatMessage], extra: Mapping[str, Value]) -> str:
     text = ""
     system = prompt = response = ""
 
     def exchange() -> dict[str, Value]:
-        return {"System": system, "Prompt": prompt, "Response": response}
+        return {"System": system, "Prompt": prompt, "Response": response, **extra}
 
     for message in messages:
         match message.role:
             case "system":
                 if prompt or response:
-                    text += template.render(exchange())
+                    text += template.execute(exchange())
                     prompt = response = ""
                 system = message.content
             case "user":
                 if response:
-                    text += template.render(exchange())
+                    text += template.execute(exchange())
                     system = prompt = response = ""
                 prompt = message.content
             case "assistant":
                 response = message.content
             case _:
                 continue
-    return text + template.render_open(exchange())
+    return text + template.execute_open(exchange())
 
 
 def _collate(messages: Sequence[ChatMessage]) -> tuple[str, list[ChatMessage]]:
@@ -71,15 +84,3 @@ def _collate(messages: Sequence[ChatMessage]) -> tuple[str, list[ChatMessage]]:
         else:
             merged.append(message)
     return "\n\n".join(message.content for message in messages if message.role == "system"), merged
-
-
-def _struct(message: ChatMessage) -> Struct:
-    return Struct(
-        Role=message.role,
-        Content=message.content,
-        Thinking=message.thinking,
-        Images=[],
-        ToolCalls=list(message.tool_calls),
-        ToolName="",
-        ToolCallID="",
-    )

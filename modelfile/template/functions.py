@@ -78,22 +78,16 @@ def _equal(a: Value, b: Value) -> bool:
 def _less(a: Value, b: Value) -> bool:
     if isinstance(a, str) and isinstance(b, str):
         return a < b
-    if (
-        isinstance(a, int | float)
-        and isinstance(b, int | float)
-        and not isinstance(a, bool)
-        and not isinstance(b, bool)
-    ):
+    if isinstance(a, int | float) and isinstance(b, int | float) and _sort(a) == _sort(b) != "bool":
         return a < b
     raise TemplateError("incompatible types for comparison")
 
 
 def _sort(value: Value) -> str:
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int | float):
-        return "number"
-    return "string" if isinstance(value, str) else type(value).__name__
+    """Go's kinds of basic values; numbers of JSON are float64, most of those in a template's text int."""
+    if isinstance(value, bool | int | float | str):
+        return type(value).__name__
+    raise TemplateError("non-comparable type")
 
 
 def _length(value: Value) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from .collate import ChatMessage
+from .conversation import ChatMessage
 from .errors import TemplateError
 from .sandbox import Sandbox
 

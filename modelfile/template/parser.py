@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import cache, cached_property
+from typing import Any
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedToken
 
+from .collate import render_chat, render_infill
+from .conversation import ChatMessage, Think, read_tools
 from .errors import TemplateError
 from .evaluator import Compiler, Node, State
 from .functions import functions
@@ -42,20 +45,40 @@ class Template:
             self._full = self._compiled(self._tree)
 
     @cached_property
-    def variables(self) -> frozenset[str]:
-        """The names of all fields the template refers to, lower-cased."""
-        return frozenset(_fields(self._tree))
+    def variables(self) -> tuple[str, ...]:
+        """The names of all fields the template refers to, in lower case, sorted."""
+        return tuple(sorted(_fields(self._tree)))
 
     @property
     def is_legacy(self) -> bool:
         """Whether it renders one exchange at a time, from `.Prompt` and `.Response`, instead of `.Messages`."""
         return "messages" not in self.variables
 
-    def render(self, data: Mapping[str, Value]) -> str:
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]] = (),
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        prompt: str = "",
+        suffix: str = "",
+        think: Think = None,
+    ) -> str:
+        """The prompt for a conversation in the shape of Ollama's chat API, by Ollama's rules.
+
+        With `prompt` and `suffix` it is the one for what belongs between them; `prompt` alone is a last message of the user.
+        Raises TemplateError.
+        """
+        if prompt and suffix:
+            return render_infill(self, prompt, suffix, think=think)
+        asked = [{"role": "user", "content": prompt}] if prompt else []
+        conversation = [ChatMessage.read(message) for message in (*messages, *asked)]
+        return render_chat(self, conversation, read_tools(tools), think=think)
+
+    def execute(self, data: Mapping[str, Value]) -> str:
         """The text for these values. Raises TemplateError."""
         return _run(self._full, data)
 
-    def render_open(self, data: Mapping[str, Value]) -> str:
+    def execute_open(self, data: Mapping[str, Value]) -> str:
         """The text up to and with `.Response`: the open end the model continues."""
         with _bounded_depth():
             node = self._open

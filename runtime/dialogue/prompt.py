@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ...modelfile.template.collate import ChatMessage, render_chat
+from ...modelfile.template.collate import render_chat
+from ...modelfile.template.conversation import ChatMessage
 from ...modelfile.template.jinja import render_jinja
 from ...modelfile.template.parser import Template
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ...modelfile.template.collate import ChatMessage
+from ...modelfile.template.conversation import ChatMessage
 from ...store.errors import InputError
 from ...store.name import Name
 from ..inference import Chat, Done, Event, Inference, InferenceRequest, UnsupportedError

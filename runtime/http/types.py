@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from ...modelfile.template.collate import ChatMessage
+from ...modelfile.template.conversation import ChatMessage
 from ...store.errors import InputError
 
 MAX_BODY = 128 << 20

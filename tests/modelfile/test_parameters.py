@@ -73,7 +73,7 @@ def test_booleans_are_gos(text: str) -> None:
 
 BAD = {
     "num_ctx": ["", "4k", "1.0", "1e3", "0x10", "1_000", "٣", " 1", "--1", "9223372036854775808", "9" * 5000],
-    "temperature": ["", "warm", "nan", "inf", "-Infinity", "1e39", "1e999", "0x1p999", "1_", "1__0", "1_.5", "1e", "1 2", "9" * 5000],
+    "temperature": ["", "warm", "nan", "inf", "1e39", "1e999", "0x1p999", "1_", "1__0", "1e", "1 2", "9" * 5000],
     "use_mmap": ["", "yes", "on", "tRUE", "2"],
 }  # fmt: skip
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 
 import pytest
-from corral.modelfile.template.collate import ChatMessage, render_chat
+from corral.modelfile.template.collate import render_chat
+from corral.modelfile.template.conversation import ChatMessage
 from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.jinja import render_jinja
 from corral.modelfile.template.parser import Template
@@ -88,7 +89,7 @@ def test_go_templates_render_or_are_refused(text: str) -> None:
         "Response": "",
         "Messages": [{"Role": "user"}, None, 3, "x"],
     }
-    for run in (lambda: Template(text).render(data), lambda: render_chat(Template(text), TALK)):
+    for run in (lambda: Template(text).execute(data), lambda: render_chat(Template(text), TALK)):
         assert refusal(run).isprintable()
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from corral.modelfile.template.collate import ChatMessage, render_chat
+from corral.modelfile.template.collate import render_chat
+from corral.modelfile.template.conversation import ChatMessage
+from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.parser import Template
-from corral.modelfile.template.values import Json
 
 LEGACY = (
     "{{ if .System }}<s>{{ .System }}</s>{{ end }}{{ if .Prompt }}<u>{{ .Prompt }}</u>{{ end }}<a>{{ .Response }}</a>"
@@ -74,11 +77,93 @@ def test_the_last_exchange_ends_at_the_reply(text: str, prompt: str) -> None:
     assert render_chat(Template(text), talk("u 1", "a 2", "u 3")) == prompt
 
 
-def test_tools_and_calls_reach_the_template() -> None:
-    template = Template(
-        "{{ range .Tools }}{{ .function.name }} {{ . }}{{ end }}"
-        "{{ range .Messages }}{{ range .ToolCalls }}{{ .name }}{{ end }}{{ .Thinking }}{{ end }}"
-    )
-    tool = Json(type="function", function={"name": "f"})
-    messages = [ChatMessage("assistant", "", thinking="hm", tool_calls=(Json(name="f"),))]
-    assert render_chat(template, messages, [tool]) == 'f {"function":{"name":"f"},"type":"function"}fhm'
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "Says <how> it is.",
+        "parameters": {
+            "type": "object",
+            "required": ["city"],
+            "properties": {
+                "unit": {"type": ["string", "null"], "enum": ["C", "F"]},
+                "city": {"type": "string", "description": "Where"},
+            },
+        },
+    },
+}
+CALL = {
+    "id": "1",
+    "function": {"name": "weather", "arguments": {"days": 3, "city": "Rom & Köln", "deep": {"n": 1000000}}},
+}
+TOOL_JSON = (
+    '{"type":"function","function":{"name":"weather","description":"Says \\u003chow\\u003e it is.",'
+    '"parameters":{"type":"object","required":["city"],"properties":{"city":{"type":"string","description":"Where"},'
+    '"unit":{"type":["string","null"],"enum":["C","F"]}}}}}'
+)
+ARGUMENTS = '{"city":"Rom \\u0026 Köln","days":3,"deep":{"n":1000000}}'
+PROPERTIES = "{{ range .Tools }}{{ range $k, $v := .Function.Parameters.Properties }}%s;{{ end }}{{ end }}"
+CALLS = "{{ range .Messages }}{{ range .ToolCalls }}%s{{ end }}{{ end }}"
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt"),
+    [
+        ("{{ range .Tools }}{{ . }}{{ end }}", TOOL_JSON),
+        ("{{ .Tools }}", f"[{TOOL_JSON}]"),
+        ("{{ json .Tools }}", f"[{TOOL_JSON}]"),
+        ("{{ range .Tools }}{{ .Function.Name }}: {{ .Function.Parameters.Required }}{{ end }}", "weather: [city]"),
+        (PROPERTIES % "{{ $k }}={{ $v.Type }}", "city=string;unit=[string null];"),
+        (PROPERTIES % "{{ toTypeScriptType $v }}", "string;string | null;"),
+        (CALLS % "{{ .Function.Name }}({{ .Function.Arguments }})", f"weather({ARGUMENTS})"),
+        (CALLS % "{{ .Function.Arguments.deep }} {{ .Function.Arguments.days }}", "map[n:1e+06] 3"),
+        (
+            "{{ range .Messages }}{{ json .ToolCalls }}{{ end }}",
+            f'[][{{"ID":"1","Function":{{"Index":0,"Name":"weather","Arguments":{ARGUMENTS}}}}}][]',
+        ),
+        ("{{ range .Messages }}{{ .ToolName }}{{ .Thinking }}{{ end }}", "hmweather"),
+    ],
+)
+def test_tools_and_calls_are_ollamas_values(text: str, prompt: str) -> None:
+    messages = [
+        {"role": "user", "content": "?"},
+        {"role": "assistant", "content": "", "thinking": "hm", "tool_calls": [CALL]},
+        {"role": "tool", "content": "sunny", "tool_name": "weather"},
+    ]
+    unused = "{{ if false }}{{ .Messages }}{{ end }}"
+    assert Template(text + unused).render(messages, tools=[TOOL]) == prompt
+
+
+@pytest.mark.parametrize(
+    ("think", "prompt"),
+    [(None, "false  false"), (True, "true  true"), (False, "false  true"), ("high", "true high true")],
+)
+def test_thinking_is_told_to_the_template(think: bool | str | None, prompt: str) -> None:  # noqa: FBT001 - the API's type
+    text = "{{ .Think }} {{ .ThinkLevel }} {{ .IsThinkSet }}"
+    assert Template(text + "{{ if false }}{{ .Messages }}{{ end }}").render([], think=think) == prompt
+    assert Template(text).render([], think=think) == prompt
+
+
+def test_what_belongs_between_two_texts() -> None:
+    template = Template("<pre>{{ .Prompt }}<suf>{{ .Suffix }}<mid>")
+    assert template.render(prompt="def f():", suffix="return x") == "<pre>def f():<suf>return x<mid>"
+
+
+def test_a_prompt_alone_is_a_message_of_the_user() -> None:
+    assert Template(LIST).render([{"role": "system", "content": "s"}], prompt="hi") == "[system: s][user: hi]"
+
+
+WRONG: list[dict[str, Any]] = [
+    {"messages": [{"role": "user", "content": 5}]},
+    {"messages": [{"role": "user", "tool_calls": {"a": 1}}]},
+    {"messages": [{"role": "user", "tool_calls": ["x"]}]},
+    {"messages": [], "tools": ["x"]},
+    {"messages": [], "tools": [{"function": {"parameters": {"properties": {"a": 1}}}}]},
+    {"messages": [], "think": "very"},
+]
+
+
+@pytest.mark.parametrize("asked", WRONG)
+def test_error_what_is_not_of_the_apis_shape(asked: dict[str, Any]) -> None:
+    with pytest.raises(TemplateError):
+        Template(LIST).render(**asked)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from corral.modelfile.template.collate import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage
 from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.jinja import render_jinja
 from corral.modelfile.template.sandbox import MAX_TEXT

@@ -29,7 +29,7 @@ DATA: dict[str, Value] = {
 
 def render(text: str, data: Mapping[str, Value] = DATA) -> str:
     """What the template prints; the `.Response` that Ollama would append is given, and empty."""
-    return Template(text + "{{ .Response }}", today=lambda: date(2024, 3, 1)).render(data)
+    return Template(text + "{{ .Response }}", today=lambda: date(2024, 3, 1)).execute(data)
 
 
 PRINTED = {
@@ -105,7 +105,7 @@ PRINTED = {
     r'{{ "\xc3\xa9" }}': "é",
     r"{{ `raw\n` }}": r"raw\n",
     "{{ 'a' }} {{ '\\n' }}": "97 10",
-    "{{ 0x10 }} {{ 0o17 }} {{ 017 }} {{ 1_000 }} {{ 1e3 }} {{ .5 }} {{ 1e-7 }}": "16 15 15 1000 1000 0.5 1e-7",
+    "{{ 0x10 }} {{ 0o17 }} {{ 017 }} {{ 1_000 }} {{ 1e3 }} {{ .5 }} {{ 1e-7 }}": "16 15 15 1000 1000 0.5 1e-07",
     "{{ true }} {{ false }}": "true false",
     # Templates in templates.
     '{{ define "x" }}[{{ . }}]{{ end }}{{ template "x" .System }}': "[sys]",
@@ -138,16 +138,16 @@ def test_types_of_properties_in_typescript(kind: Value, written: str) -> None:
 
 
 def test_a_template_that_prints_no_reply_gets_one_appended() -> None:
-    assert Template("{{ .Prompt }}>").render({"Prompt": "p", "Response": "r"}) == "p>r"
-    assert Template("{{ .Response }}{{ .Prompt }}").render({"Prompt": "p", "Response": "r"}) == "rp"
-    assert Template("{{ range .Messages }}m{{ end }}").render({"Messages": [1], "Response": "r"}) == "m"
+    assert Template("{{ .Prompt }}>").execute({"Prompt": "p", "Response": "r"}) == "p>r"
+    assert Template("{{ .Response }}{{ .Prompt }}").execute({"Prompt": "p", "Response": "r"}) == "rp"
+    assert Template("{{ range .Messages }}m{{ end }}").execute({"Messages": [1], "Response": "r"}) == "m"
 
 
 def test_variables_are_the_fields_whatever_their_place() -> None:
     template = Template(
         "{{ if .System }}{{ range $m := $.Messages }}{{ $m.Role }}{{ (index .Tools 0).Function }}{{ end }}{{ end }}"
     )
-    assert template.variables == {"system", "messages", "role", "tools", "function"}
+    assert template.variables == ("function", "messages", "role", "system", "tools")
     assert not template.is_legacy
     assert Template("{{ .Prompt }}").is_legacy
 
@@ -236,7 +236,7 @@ FAILING = [
 def test_error_for_what_cannot_be_rendered(text: str) -> None:
     template = Template(text)
     with pytest.raises(TemplateError):
-        template.render(DATA)
+        template.execute(DATA)
 
 
 DOUBLING = '{{ $x := "xxxxxxxx" }}{{ range 60 }}{{ $x = printf "%s%s" $x $x }}{{ end }}'
@@ -259,17 +259,17 @@ CHAIN = "".join(
 )
 def test_error_for_a_template_that_runs_away(text: str) -> None:
     with pytest.raises(TemplateError, match="more than"):
-        Template(text).render({"Long": "x" * 1_000_000})
+        Template(text).execute({"Long": "x" * 1_000_000})
 
 
 def test_a_template_can_be_rendered_again_and_again() -> None:
     template = Template(
         '{{ $x := 0 }}{{ range .List }}{{ $x = . }}{{ break }}{{ end }}{{ $x }}{{ define "y" }}{{ end }}'
     )
-    assert [template.render(DATA | {"Response": ""}) for _ in range(3)] == ["a"] * 3
+    assert [template.execute(DATA | {"Response": ""}) for _ in range(3)] == ["a"] * 3
 
 
 @pytest.mark.parametrize("number", [10**400, float("inf"), float("nan")])
 def test_error_for_numbers_from_outside_that_cannot_be_printed(number: float) -> None:
     with pytest.raises(TemplateError):
-        Template("{{ json .N }}").render({"N": number})
+        Template("{{ json .N }}").execute({"N": number})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corral.modelfile.template.collate import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage
 from corral.runtime.dialogue.prompt import Templates, chat_messages, generate_messages, render_prompt
 from corral.store.errors import CorralError
 
