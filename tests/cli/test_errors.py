@@ -300,3 +300,19 @@ def _wait_until_reading(pid: int) -> None:
     syscall = Path(f"/proc/{pid}/syscall")
     while not syscall.read_text().startswith("0 0x0 "):
         assert Path(f"/proc/{pid}").exists()
+
+
+def test_error_run_of_a_model_with_a_missing_blob(small: Cli) -> None:
+    layers = json.loads(small.ok("show", "small", "--json"))["layers"]
+    (system,) = [layer["digest"] for layer in layers if layer["mediaType"].endswith(".system")]
+    (small.models / "blobs" / system.replace(":", "-")).unlink()
+    assert f"blob {system}: not in the store" in small.error(3, "run", "small", "hi")
+
+
+def test_error_run_without_an_engine(small: Cli, tmp_path: Path) -> None:
+    stub = tmp_path / "stub" / "llama_cpp"
+    stub.mkdir(parents=True)
+    (stub / "__init__.py").write_text('raise ModuleNotFoundError("No module named llama_cpp", name="llama_cpp")\n')
+    said = small.error(5, "run", "small", "hi", PYTHONPATH=str(stub.parent))
+    assert "the engine is not installed" in said
+    assert "make setup" in said
