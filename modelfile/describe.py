@@ -10,7 +10,7 @@ from ..store.errors import CorralError, IntegrityError
 from ..store.local import Store
 from ..store.manifest import Descriptor, Manifest
 from . import nodes
-from .parameters import Value
+from .parameters import PARAMETERS, Value
 from .parser import parse
 from .plan import ContentLayer, FileLayer, Layer, plan
 from .recipe import check
@@ -75,7 +75,7 @@ def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
     text(nodes.Requires, config.requires)
     for name, value in sorted(read_parameters(store, model).items()):
         for item in value if isinstance(value, list) else [value]:
-            found.append(nodes.Parameter(_plain(item), _NOWHERE, _NOWHERE, name, _NOWHERE))
+            found.append(nodes.Parameter(_plain(name, item), _NOWHERE, _NOWHERE, name, _NOWHERE))
     for license_text in read_licenses(store, model):
         text(nodes.License, license_text)
     for message in read_messages(store, model):
@@ -113,10 +113,13 @@ def _node(kind: type[nodes.Instruction], value: str) -> nodes.Instruction:
     return kind(value, _NOWHERE, _NOWHERE)
 
 
-def _plain(value: Value) -> str:
+def _plain(name: str, value: Value) -> str:
+    spec = PARAMETERS.get(name)
     match value:
         case bool():
             return "true" if value else "false"
+        case int() if spec and spec.kind == "float":
+            return gojson.number(float(value))
         case int():
             # An integer that Ollama's float64 rounded out of int64 is stored the same when the outermost one is given.
             return str(max(-_INT64 - 1, min(value, _INT64)))

@@ -189,9 +189,10 @@ def test_create_warns_of_what_lint_warns_of(here: Cli) -> None:
     assert said.index("[MF034]") < said.index("[MF037]")
 
 
-def test_minus_zero_comes_back(here: Cli) -> None:
+@pytest.mark.parametrize("value", ["-0", "-9.543589783494377e+19", "1e20", "100000000000000000000000"])
+def test_odd_numbers_come_back(here: Cli, value: str) -> None:
     first = json.loads(
-        here.ok("create", "x", "-f", "-", "--json", stdin="FROM ./tiny.gguf\nPARAMETER temperature -0\n")
+        here.ok("create", "x", "-f", "-", "--json", stdin=f"FROM ./tiny.gguf\nPARAMETER temperature {value}\n")
     )
     shown = here.ok("show", "x", "--modelfile")
     assert json.loads(here.ok("create", "y", "-f", "-", "--json", stdin=shown))["digest"] == first["digest"]
