@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from pathlib import Path
 
 from ..modelfile import describe
@@ -73,15 +72,10 @@ def served(store: Store, name: Name) -> ServedModel:
         tagged,
         read_config(store, model),
         path,
-        _header(path, path.stat().st_mtime_ns),
+        gguf.read(path, f"blob {path.name}"),
         describe.read_text(store, model, manifest.TEMPLATE, manifest.PROMPT),
         describe.read_text(store, model, manifest.SYSTEM),
         read_parameters(store, model),
         tuple(describe.read_messages(store, model)),
         bool(model.of_type(manifest.PROJECTOR)),
     )
-
-
-@lru_cache(maxsize=256)
-def _header(path: Path, _modified: int) -> GGUF:
-    return gguf.read(path, f"blob {path.name}")

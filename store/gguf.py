@@ -11,6 +11,7 @@ import math
 import os
 import re
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
@@ -144,12 +145,26 @@ def read(path: Path, identity: str | None = None) -> GGUF:
     InputError for what is no regular file.
     """
     with open_regular(path) as file:
-        return parse(file, os.fstat(file.fileno()).st_size, identity or str(path))
+        status = os.fstat(file.fileno())
+        stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        header = _known.pop(stamp, None) or parse(file, status.st_size, identity or str(path))
+    # A file that has just changed may change again before its times do.
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _GRAIN:
+        _known[stamp] = header
+        if len(_known) > _MOST_KNOWN:
+            _known.pop(next(iter(_known)), None)
+    return header
 
 
 def parse(file: BinaryIO, size: int, identity: str) -> GGUF:
     """Read and check the header that begins a GGUF of `size` bytes. Raises InvalidGGUFError."""
     return _Reader(file, size, identity).header()
+
+
+_GRAIN = 2_000_000_000  # nanoseconds
+_MOST_KNOWN = 256
+_known: dict[tuple[int, ...], GGUF] = {}
+"""Headers read in this process, by the file's stamp, those used last at the end: walking over a vocabulary takes long."""
 
 
 def is_gguf(path: Path) -> bool:

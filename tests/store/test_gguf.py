@@ -7,6 +7,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -300,3 +301,15 @@ def test_error_for_what_is_no_regular_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing", tmp_path / "missing" / "x"):
         with pytest.raises(FileError):
             gguf.read(path)
+
+
+def test_a_header_is_read_again_only_when_the_file_has_changed(tiny_gguf: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(tiny_gguf.read_bytes())
+    assert gguf.read(path) is not gguf.read(path)  # just written: it may change again within the clock's grain
+    time.sleep(2.1)
+    first = gguf.read(path)
+    assert gguf.read(path) is first
+    path.write_bytes(tiny_gguf.read_bytes()[:40])
+    with pytest.raises(InvalidGGUFError):
+        gguf.read(path)
