@@ -77,7 +77,7 @@ class Scanner:
 
     def tokens(self) -> Iterator[Token]:
         """Keyword, name and value tokens; an ill-formed instruction gives none."""
-        for _ in range(MAX_NODES):
+        for _ in range(MAX_NODES + 1):
             self._at = self._end(_BLANKS)
             if self._at >= len(self._text):
                 return

@@ -160,7 +160,8 @@ def test_after_an_endless_quote_the_rest_is_still_read(store: Store, folder: Pat
 
 def test_error_too_many_instructions() -> None:
     with pytest.raises(ModelfileError, match="more than 500000 instructions"):
-        parse("FROM m\n" + "#\n" * 500_001)
+        parse("FROM m\n" + "#\n" * 500_000)
+    assert len(parse("FROM m\n" + "#\n" * 499_999).nodes) == 500_000
 
 
 def test_many_problems_are_cut_off_and_the_rest_is_read() -> None:
