@@ -159,8 +159,8 @@ def test_parse_can_be_strict(here: Cli) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/Modelfile")), ids=lambda path: path.parent.name)
 def test_the_examples_are_clean_and_canonical(cli: Cli, path: Path) -> None:
-    cli.ok("lint", "--strict", str(path))
-    cli.ok("fmt", "--check", str(path))
+    assert cli.ok("lint", "--strict", str(path)) == ""
+    assert cli.ok("fmt", "--diff", str(path)) == ""
 
 
 def test_fmt_goes_on_behind_a_bad_file(here: Cli) -> None:

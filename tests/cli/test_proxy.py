@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,4 +28,19 @@ def test_a_local_registry_is_asked_directly(cli: Cli, tiny_gguf: Path, docker_re
 
 
 def test_error_another_machines_server_is_asked_by_the_proxy(cli: Cli) -> None:
-    cli.error(4, "ps", OLLAMA_HOST="corral.invalid:80", http_proxy=NOBODY)
+    asked: list[bytes] = []
+
+    def refuse(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            asked.append(connection.recv(1 << 16))
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        proxy = threading.Thread(target=refuse, args=(listener,), daemon=True)
+        proxy.start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        said = cli.error(4, "ps", OLLAMA_HOST="corral.invalid:80", http_proxy=address)
+        proxy.join(30)
+    assert asked[0].startswith(b"GET http://corral.invalid")
+    assert "403 Forbidden" in said

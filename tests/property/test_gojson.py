@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import struct
 
 import pytest
 from corral.modelfile.parameters import read_parameter
 from corral.store import gojson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-SOAK = bool(os.environ.get("CORRAL_SOAK"))
-CHECKED = settings(
-    derandomize=not SOAK,
-    database=None,
-    deadline=None,
-    max_examples=5_000 if SOAK else 300,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+from tests.property.conftest import CHECKED
+
 EXACT = 2**53
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 VALUES: st.SearchStrategy[gojson.Json] = st.recursive(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections.abc import Iterator
 
@@ -14,17 +13,10 @@ from corral.modelfile.parser import parse
 from corral.modelfile.printer import UnprintableError, print_instruction, print_lines
 from corral.modelfile.recipe import check
 from corral.modelfile.source import Source, Span
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-SOAK = bool(os.environ.get("CORRAL_SOAK"))
-CHECKED = settings(
-    derandomize=not SOAK,
-    database=None,
-    deadline=None,
-    max_examples=5_000 if SOAK else 300,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+from tests.property.conftest import CHECKED
 
 CHARACTERS = st.one_of(
     st.sampled_from(list('""""#\\ \t\r\n\n::ab19_-é\u200d\xa0\x00\ufeff\u0301😀')), st.characters(codec="utf-8")

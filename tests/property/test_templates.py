@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -12,17 +11,11 @@ from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.jinja import render_jinja
 from corral.modelfile.template.parser import Template
 from corral.modelfile.template.values import Value
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-SOAK = bool(os.environ.get("CORRAL_SOAK"))
-CHECKED = settings(
-    derandomize=not SOAK,
-    database=None,
-    deadline=None,
-    max_examples=5_000 if SOAK else 400,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+from tests.property.conftest import CHECKED
+
 TALK = [ChatMessage("system", "s"), ChatMessage("user", "u"), ChatMessage("assistant", "a"), ChatMessage("user", "v")]
 
 GO_WORDS = (

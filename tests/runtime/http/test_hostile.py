@@ -221,3 +221,4 @@ def test_what_is_no_http_does_no_harm(fake: FakeServer, wire: bytes) -> None:
                 pass
         except ConnectionResetError:
             pass
+    assert requests.get(f"{fake.url}/", timeout=PATIENCE).text == "Ollama is running"
