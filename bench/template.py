@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import jinja2
 from corral.modelfile.template.collate import render_chat
-from corral.modelfile.template.conversation import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage, Conversation
 from corral.modelfile.template.parser import Template
 
 ROUNDS = 200
@@ -81,15 +81,16 @@ def microseconds(render: Callable[[], str]) -> float:
 
 def main() -> None:
     """Measure by turns, after seeing that both print the same."""
-    messages = conversation()
+    talk = Conversation(conversation())
+    messages = talk.messages
     plain = [{"role": message.role, "content": message.content} for message in messages]
     ratios: dict[str, float] = {}
     environment = jinja2.Environment(autoescape=False, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     for name, text in GO.items():
         ours, theirs = Template(text), environment.from_string(JINJA[name])
         variables = {"messages": plain, "system": messages[0].content}
-        assert render_chat(ours, messages) == theirs.render(variables), name
-        go = microseconds(lambda ours=ours: render_chat(ours, messages))
+        assert render_chat(ours, talk) == theirs.render(variables), name
+        go = microseconds(lambda ours=ours: render_chat(ours, talk))
         jinja = microseconds(lambda theirs=theirs, variables=variables: theirs.render(variables))
         ratios[name] = round(go / jinja, 2)
     print(json.dumps({"bench": "template", "ratio": max(ratios.values()), "limit": 1, **ratios}))

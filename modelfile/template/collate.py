@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from .conversation import ChatMessage, Think, think_values
-from .values import Listed, Value
+from .conversation import ChatMessage, Conversation, Think, think_values, tool_values
+from .values import Value
 
 
 class Executable(Protocol):
@@ -27,18 +27,16 @@ class Executable(Protocol):
         ...
 
 
-def render_chat(
-    template: Executable, messages: Sequence[ChatMessage], tools: Listed | None = None, *, think: Think = None
-) -> str:
+def render_chat(template: Executable, conversation: Conversation) -> str:
     """The prompt that continues the conversation. Raises TemplateError."""
-    system, merged = _collate(messages)
-    extra = think_values(think)
+    system, merged = _collate(conversation.messages)
+    extra = think_values(conversation.think)
     if template.is_legacy:
         return _render_exchanges(template, merged, extra)
     data: dict[str, Value] = {
         "System": system,
         "Messages": [message.struct() for message in merged],
-        "Tools": Listed() if tools is None else tools,
+        "Tools": tool_values(conversation.tools),
         "Response": "",
     }
     return template.execute(data | extra)

@@ -1,7 +1,7 @@
-"""Conversation: messages and tools in the shape of Ollama's chat API, as the values a Go template sees. Pure.
+"""Conversation: messages and tools in the shape of Ollama's chat API, as the values a template sees. Pure.
 
-Field names and their order are those of Ollama's types (api/types.go, template/template.go, v0.33): what prints itself as
-JSON there does so here.
+For Go templates, field names and their order are those of Ollama's types (api/types.go, template/template.go, v0.33): what
+prints itself as JSON there does so here. For Jinja they are those of Hugging Face's chat templates, which are OpenAI's.
 """
 
 from __future__ import annotations
@@ -18,39 +18,90 @@ THINK_LEVELS = ("low", "medium", "high", "max")
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that the model made."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+    index: int = 0
+
+    @classmethod
+    def read(cls, call: Any) -> ToolCall:
+        """From a call of the API. Raises TemplateError for what is none."""
+        given = _mapping(call, "a tool call")
+        function = _object(given, "function")
+        index = function.get("index") or 0
+        arguments = _object(function, "arguments")
+        return cls(_text(function, "name"), arguments, _text(given, "id"), index if isinstance(index, int) else 0)
+
+    def struct(self) -> Struct:
+        """The value that Go templates see."""
+        arguments = Json({str(key): plain(value) for key, value in self.arguments.items()})
+        return Struct(ID=self.id, Function=Struct(Index=self.index, Name=self.name, Arguments=arguments))
+
+    def dict(self) -> dict[str, Any]:
+        """The value that Jinja templates see."""
+        call = {"type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        return {"id": self.id, **call} if self.id else call
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One message of a conversation, as the prompt sees it."""
 
     role: str
     content: str
     thinking: str = ""
-    tool_calls: tuple[Struct, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     tool_call_id: str = ""
     images: int = 0
     """How many images come with it."""
 
     @classmethod
-    def read(cls, message: Mapping[str, Any]) -> ChatMessage:
+    def read(cls, message: Any) -> ChatMessage:
         """From a message of the API. Raises TemplateError for fields of the wrong type."""
-        texts = [message.get(key) or "" for key in ("role", "content", "thinking", "tool_name", "tool_call_id")]
-        if not all(isinstance(text, str) for text in texts):
-            raise TemplateError("a message's role, content, thinking, tool_name and tool_call_id are texts")
+        given = _mapping(message, "a message")
+        texts = [_text(given, key) for key in ("role", "content", "thinking", "tool_name", "tool_call_id")]
         role, content, thinking, tool_name, tool_call_id = texts
-        calls = tuple(_call(call) for call in _list(message, "tool_calls"))
-        return cls(role.lower(), content, thinking, calls, tool_name, tool_call_id, len(_list(message, "images")))
+        calls = tuple(map(ToolCall.read, _list(given, "tool_calls")))
+        return cls(role.lower(), content, thinking, calls, tool_name, tool_call_id, len(_list(given, "images")))
 
     def struct(self) -> Struct:
-        """The value that templates see."""
+        """The value that Go templates see."""
         return Struct(
             Role=self.role,
             Content=self.content,
             Thinking=self.thinking,
             Images=[""] * self.images,
-            ToolCalls=list(self.tool_calls),
+            ToolCalls=[call.struct() for call in self.tool_calls],
             ToolName=self.tool_name,
             ToolCallID=self.tool_call_id,
         )
+
+    def dict(self) -> dict[str, Any]:
+        """The value that Jinja templates see: fields that say nothing are not there."""
+        fields = {
+            "role": self.role,
+            "content": self.content,
+            "reasoning_content": self.thinking,
+            "thinking": self.thinking,
+            "tool_calls": [call.dict() for call in self.tool_calls],
+            "name": self.tool_name,
+            "tool_call_id": self.tool_call_id,
+        }
+        return {name: value for name, value in fields.items() if value or name in ("role", "content")}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """All that a prompt is made of."""
+
+    messages: Sequence[ChatMessage] = ()
+    tools: Sequence[Mapping[str, Any]] = ()
+    """In the API's shape."""
+    think: Think = None
 
 
 class ToolValue(Tagged):
@@ -95,13 +146,13 @@ class PropertyValue(Tagged):
     optional: ClassVar = frozenset(tags)
 
 
-def read_tools(tools: Sequence[Mapping[str, Any]]) -> Listed:
-    """The tools of a request. Raises TemplateError for what is no tool."""
+def tool_values(tools: Sequence[Mapping[str, Any]]) -> Listed:
+    """The tools that Go templates see. Raises TemplateError for what is no tool."""
     return Listed(_tool(tool) for tool in tools)
 
 
 def think_values(think: Think) -> dict[str, Value]:
-    """Think, ThinkLevel and IsThinkSet. Raises TemplateError for a level that does not exist."""
+    """Think, ThinkLevel and IsThinkSet, which Go templates see. Raises TemplateError for a level that does not exist."""
     if isinstance(think, str) and think not in THINK_LEVELS:
         raise TemplateError(f"invalid think value: {think!r} (must be {', '.join(THINK_LEVELS)}, true, or false)")
     return {
@@ -164,20 +215,6 @@ def _property(value: Any) -> PropertyValue:
         Enum=[plain(one) for one in _list(given, "enum")],
         Properties=_properties(given),
         Required=_list(given, "required"),
-    )
-
-
-def _call(call: Any) -> Struct:
-    given = _mapping(call, "a tool call")
-    function = _object(given, "function")
-    index = function.get("index") or 0
-    return Struct(
-        ID=_text(given, "id"),
-        Function=Struct(
-            Index=index if isinstance(index, int) else 0,
-            Name=_text(function, "name"),
-            Arguments=Json({str(key): plain(value) for key, value in _object(function, "arguments").items()}),
-        ),
     )
 
 

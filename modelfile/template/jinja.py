@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any
 
 import jinja2
 
-from .conversation import ChatMessage
+from .conversation import Conversation, Think
 from .errors import TemplateError
 from .sandbox import Sandbox
 
 
 def render_jinja(
     text: str,
-    messages: Sequence[ChatMessage],
+    conversation: Conversation,
     *,
     bos: str = "",
     eos: str = "",
@@ -36,12 +36,13 @@ def render_jinja(
         return _sandbox().run(
             _compiled(text),
             {
-                "messages": [{"role": message.role, "content": message.content} for message in messages],
+                "messages": [message.dict() for message in conversation.messages],
+                "tools": list(conversation.tools) or None,
+                "documents": None,
                 "add_generation_prompt": True,
                 "bos_token": bos,
                 "eos_token": eos,
-                "tools": None,
-                "documents": None,
+                **_think_variables(conversation.think),
                 "strftime_now": strftime_now,
                 "raise_exception": _raise,
             },
@@ -65,8 +66,22 @@ def _sandbox() -> Sandbox:
     return Sandbox({"tojson": _to_json})
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _think_variables(think: Think) -> dict[str, Any]:
+    """What the model families call it; nothing when it is not said, which leaves it to the template."""
+    if think is None:
+        return {}
+    effort = {"reasoning_effort": think} if isinstance(think, str) else {}
+    return {"enable_thinking": bool(think), "thinking": bool(think), **effort}
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 - as Hugging Face declares it
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise(message: str) -> None:

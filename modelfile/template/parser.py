@@ -12,7 +12,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedToken
 
 from .collate import render_chat, render_infill
-from .conversation import ChatMessage, Think, read_tools
+from .conversation import ChatMessage, Conversation, Think
 from .errors import TemplateError
 from .evaluator import Compiler, Node, State
 from .functions import functions
@@ -71,8 +71,8 @@ class Template:
         if prompt and suffix:
             return render_infill(self, prompt, suffix, think=think)
         asked = [{"role": "user", "content": prompt}] if prompt else []
-        conversation = [ChatMessage.read(message) for message in (*messages, *asked)]
-        return render_chat(self, conversation, read_tools(tools), think=think)
+        with _bounded_depth():
+            return render_chat(self, Conversation([*map(ChatMessage.read, (*messages, *asked))], tools, think))
 
     def execute(self, data: Mapping[str, Value]) -> str:
         """The text for these values. Raises TemplateError."""

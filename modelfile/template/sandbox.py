@@ -15,6 +15,7 @@ import jinja2
 import jinja2.ext
 from jinja2 import nodes
 from jinja2.filters import do_format
+from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
@@ -48,13 +49,25 @@ class Budget:
             raise TemplateError("chat template: takes too many steps, or too much text")
 
 
+class _Generation(jinja2.ext.Extension):
+    """`{% generation %} … {% endgeneration %}`, which marks the model's own words for training: just its body."""
+
+    tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Jinja calls this at the tag."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
 class Sandbox(ImmutableSandboxedEnvironment):
     """An environment with the Hugging Face settings for chat templates."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self, filters: Mapping[str, Callable[..., Any]]) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols], finalize=_printed)
+        extensions = [jinja2.ext.loopcontrols, _Generation]
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, finalize=_printed)
         self.filters = {name: _bounded(function) for name, function in {**self.filters, **filters}.items()}
         del self.globals["lipsum"]
 

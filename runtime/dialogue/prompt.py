@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ...modelfile.template.collate import render_chat
-from ...modelfile.template.conversation import ChatMessage
+from ...modelfile.template.conversation import ChatMessage, Conversation
 from ...modelfile.template.jinja import render_jinja
 from ...modelfile.template.parser import Template
 
@@ -47,10 +47,10 @@ def render_prompt(templates: Templates, messages: Sequence[ChatMessage], *, is_c
 
 def _rendered(templates: Templates, messages: Sequence[ChatMessage], *, is_chat: bool) -> str:
     if templates.go:
-        return render_chat(_template(templates.go), messages)
+        return render_chat(_template(templates.go), Conversation(messages))
     if templates.jinja:
-        return render_jinja(templates.jinja, messages, bos=templates.bos, eos=templates.eos)
-    return render_chat(_template(_CHATML if is_chat else _PLAIN), messages)
+        return render_jinja(templates.jinja, Conversation(messages), bos=templates.bos, eos=templates.eos)
+    return render_chat(_template(_CHATML if is_chat else _PLAIN), Conversation(messages))
 
 
 @lru_cache(maxsize=64)

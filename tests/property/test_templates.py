@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from corral.modelfile.template.collate import render_chat
-from corral.modelfile.template.conversation import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage, Conversation
 from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.jinja import render_jinja
 from corral.modelfile.template.parser import Template
@@ -82,7 +82,7 @@ def test_go_templates_render_or_are_refused(text: str) -> None:
         "Response": "",
         "Messages": [{"Role": "user"}, None, 3, "x"],
     }
-    for run in (lambda: Template(text).execute(data), lambda: render_chat(Template(text), TALK)):
+    for run in (lambda: Template(text).execute(data), lambda: render_chat(Template(text), Conversation(TALK))):
         assert refusal(run).isprintable()
 
 
@@ -93,4 +93,4 @@ def test_go_templates_render_or_are_refused(text: str) -> None:
 @example("{{ '{:10000000000}'.format(1) }}")
 @example("{% if true %}" * 2000)
 def test_jinja_templates_render_or_are_refused(text: str) -> None:
-    assert refusal(lambda: render_jinja(text, TALK, bos="<s>")).isprintable()
+    assert refusal(lambda: render_jinja(text, Conversation(TALK), bos="<s>")).isprintable()

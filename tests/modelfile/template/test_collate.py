@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from corral.modelfile.template.collate import render_chat
-from corral.modelfile.template.conversation import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage, Conversation
 from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.parser import Template
 
@@ -16,10 +16,10 @@ LEGACY = (
 LIST = "{{ range .Messages }}[{{ .Role }}: {{ .Content }}]{{ end }}"
 
 
-def talk(*turns: str) -> list[ChatMessage]:
+def talk(*turns: str) -> Conversation:
     """`s text`, `u text`, `a text`, `t text`: a conversation."""
     roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
-    return [ChatMessage(roles[turn[0]], turn[2:]) for turn in turns]
+    return Conversation([ChatMessage(roles[turn[0]], turn[2:]) for turn in turns])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from corral.modelfile.template.conversation import ChatMessage
+from corral.modelfile.template.conversation import ChatMessage, Conversation
 from corral.modelfile.template.errors import TemplateError
 from corral.modelfile.template.jinja import render_jinja
 from corral.modelfile.template.sandbox import MAX_TEXT
@@ -16,7 +16,7 @@ TALK = [ChatMessage("system", "be kind"), ChatMessage("user", "hi"), ChatMessage
 
 
 def render(text: str) -> str:
-    return render_jinja(text, TALK, bos="<s>", eos="</s>", now=lambda: datetime(2024, 3, 1, tzinfo=UTC))
+    return render_jinja(text, Conversation(TALK), bos="<s>", eos="</s>", now=lambda: datetime(2024, 3, 1, tzinfo=UTC))
 
 
 PRINTED = {
@@ -33,6 +33,7 @@ PRINTED = {
     "{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}": "3",
     "{% macro twice(x) %}{{ x }}{{ x }}{% endmacro %}{{ twice('ab') }}": "abab",
     "{% macro wrap() %}[{{ caller() }}]{% endmacro %}{% call wrap() %}in{% endcall %}": "[in]",
+    "{% for m in messages %}{% generation %}{{ m.role[0] }}{% endgeneration %}{% endfor %}": "sua",
     "{% set b %}block{% endset %}{{ b | upper }}": "BLOCK",
     "{{ messages | map(attribute='role') | join(',') }}": "system,user,assistant",
     "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}": "1",
@@ -52,14 +53,14 @@ def test_printed(text: str) -> None:
 def test_the_real_models_template_gives_chatml(smollm2: Path) -> None:
     text = gguf.read(smollm2).chat_template
     assert text is not None
-    prompt = render_jinja(text, TALK[:2], bos="<|im_start|>", eos="<|im_end|>")
+    prompt = render_jinja(text, Conversation(TALK[:2]), bos="<|im_start|>", eos="<|im_end|>")
     assert prompt == "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 
 
 def test_a_long_conversation_is_no_problem() -> None:
     messages = [ChatMessage("user", "x" * 100)] * 20_000
     text = "{% for m in messages %}{{ '<' ~ m.role ~ '>' + m.content | trim + '\n' }}{% endfor %}"
-    assert len(render_jinja(text, messages)) == 20_000 * 107
+    assert len(render_jinja(text, Conversation(messages))) == 20_000 * 107
 
 
 def test_error_that_the_template_raises_itself() -> None:
@@ -156,6 +157,28 @@ def test_error_for_a_template_that_runs_away(text: str) -> None:
 def test_one_templates_excess_does_not_touch_the_next_run() -> None:
     text = "{% for i in range(messages | length * 90000 - 89990) %}{{ 'x' * 1000 }}{% endfor %}"
     for _ in range(2):
-        assert len(render_jinja(text, TALK[:1])) == 10_000
+        assert len(render_jinja(text, Conversation(TALK[:1]))) == 10_000
         with pytest.raises(TemplateError):
-            render_jinja(text, TALK[:2])
+            render_jinja(text, Conversation(TALK[:2]))
+
+
+def test_tools_calls_and_thinking_have_the_names_of_hugging_face() -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    call = {"id": "1", "function": {"name": "add", "arguments": {"b": 2, "a": 1.5}}}
+    messages = [
+        {"role": "assistant", "content": "", "thinking": "hm", "tool_calls": [call]},
+        {"role": "tool", "content": "3.5", "tool_name": "add", "tool_call_id": "1"},
+    ]
+    talk = Conversation([ChatMessage.read(message) for message in messages], [tool], "low")
+    text = (
+        "{{ tools[0].function.name }} {{ messages[0].reasoning_content }} {{ messages[0].tool_calls | tojson }} "
+        "{{ messages[1].name }} {{ messages[1].tool_call_id }} {{ enable_thinking }} {{ reasoning_effort }}"
+    )
+    made = '[{"id": "1", "type": "function", "function": {"name": "add", "arguments": {"b": 2, "a": 1.5}}}]'
+    assert render_jinja(text, talk) == f"add hm {made} add 1 True low"
+
+
+def test_what_is_not_said_is_undefined() -> None:
+    asked = "{{ tools is none }} {{ enable_thinking is defined }} {{ messages[0].tool_calls is defined }}"
+    assert render_jinja(asked, Conversation(TALK)) == "True False False"
+    assert render_jinja("{{ enable_thinking }}", Conversation(TALK, think=False)) == "False"
