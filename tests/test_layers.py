@@ -32,7 +32,7 @@ PURE_BY_ARCHITECTURE = {
     "modelfile/parser.py",
     "modelfile/plan.py",
     "modelfile/printer.py",
-    "modelfile/template/evaluator.py",
+    "modelfile/template/compiler.py",
     "modelfile/template/parser.py",
     "runtime/engine/text.py",
     "runtime/schedule/policy.py",

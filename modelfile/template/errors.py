@@ -11,3 +11,4 @@ class TemplateError(InputError):
     def __init__(self, message: str, *, line: int | None = None, hint: str | None = None) -> None:
         super().__init__(f"template: :{line}: {message}" if line else f"template: {message}", hint=hint)
         self.line = line
+        self.reason = message

@@ -17,7 +17,7 @@ Function: TypeAlias = Callable[..., Value]
 
 
 def functions(today: Callable[[], date]) -> dict[str, Function]:
-    """All functions but `and` and `or`, which evaluate their arguments one by one and live in the evaluator."""
+    """All functions but `and` and `or`, which evaluate their arguments one by one and live in the compiler."""
     return {
         "not": _not,
         "eq": _eq,

@@ -12,14 +12,15 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedToken
 
 from .collate import render_chat, render_infill
+from .compiler import Program, compile_tree
 from .conversation import ChatMessage, Conversation, Think
 from .errors import TemplateError
-from .evaluator import Compiler, Node, State
 from .functions import functions
 from .lexer import TemplateLexer
+from .run import Run
 from .values import Value
 
-MAX_TEXT = 128 << 10
+MAX_TEXT = 64 << 10
 """Characters of a template."""
 
 
@@ -76,30 +77,20 @@ class Template:
 
     def execute(self, data: Mapping[str, Value]) -> str:
         """The text for these values. Raises TemplateError."""
-        return _run(self._full, data)
+        with _bounded_depth():
+            return Run(self._full).text(data)
 
     def execute_open(self, data: Mapping[str, Value]) -> str:
         """The text up to and with `.Response`: the open end the model continues."""
         with _bounded_depth():
-            node = self._open
-        return _run(node, data)
+            return Run(self._open).text(data)
 
     @cached_property
-    def _open(self) -> Node:
+    def _open(self) -> Program:
         return self._compiled(_cut(self._tree)[0])
 
-    def _compiled(self, tree: Tree[Token]) -> Node:
-        return Compiler(functions(self._today)).nodes(tree)
-
-
-def _run(node: Node, data: Mapping[str, Value]) -> str:
-    state = State(data)
-    try:
-        with _bounded_depth():
-            node(state)
-    except (ValueError, ArithmeticError) as cause:  # a number from outside that cannot be printed
-        raise TemplateError(str(cause)) from None
-    return "".join(state.out)
+    def _compiled(self, tree: Tree[Token]) -> Program:
+        return compile_tree(tree, functions(self._today))
 
 
 def _parse(text: str) -> Tree[Token]:
