@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import re
-import tempfile
 from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +15,9 @@ from ..modelfile import rules
 from ..modelfile.diagnostics import ModelfileError
 from ..modelfile.parser import parse
 from ..modelfile.printer import print_modelfile
-from ..store.errors import FileError, InputError, system_errors
+from ..store.errors import FileError, InputError
 from . import console
-from .sources import read_source
+from .sources import read_source, write_source
 
 
 def command(
@@ -57,7 +54,7 @@ def _format(file: str, *, check: bool, diff: bool) -> bool:
     elif file == "-" and not check:
         console.out(text, end="")
     elif not is_canonical and not check:
-        _replace(Path(file), text)
+        write_source(Path(file), text)
     return check and not is_canonical
 
 
@@ -65,25 +62,3 @@ def _diff(before: str, after: str, name: str, *, has_mark: bool) -> Iterator[str
     old, new = (re.findall(r"[^\n]*\n|[^\n]+", text) for text in ("\ufeff" * has_mark + before, after))
     for line in difflib.unified_diff(old, new, name, name):
         yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the new text beside the file and put it in its place, so that a crash leaves one or the other."""
-    target = path.resolve()
-    with system_errors(path, "write", FileError):
-        before = target.stat()
-        if not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fchmod(file.fileno(), before.st_mode & 0o7777)
-                if os.geteuid() == 0:
-                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                os.fsync(file.fileno())
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise

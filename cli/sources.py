@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +28,28 @@ def read_source(file: str) -> tuple[bytes, Source, Path]:
     with system_errors(path, "read", FileError), path.open("rb") as opened:
         data = _text(opened, name)
     return data, Source.decode(data, name), path.parent
+
+
+def write_source(path: Path, text: str) -> None:
+    """Write the new text beside the file and put it in its place, so that a crash leaves one or the other."""
+    target = path.resolve()
+    with system_errors(path, "write", FileError):
+        before = target.stat()
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fchmod(file.fileno(), before.st_mode & 0o7777)
+                if os.geteuid() == 0:
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fsync(file.fileno())
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def _text(opened: BinaryIO, name: str) -> bytes:

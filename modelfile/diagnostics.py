@@ -20,7 +20,7 @@ def headline(found: Diagnostic, source: Source) -> str:
 
 
 def render(found: Diagnostic, source: Source) -> str:
-    """The headline, the source line with a caret under the span, and the hint."""
+    """The headline, the source line with a caret under the span, the hint, and the details."""
     line, column = source.position(found.span.start)
     text = source.line(line)
     width = max(1, min(found.span.end - found.span.start, len(text) - column + 1))
@@ -36,6 +36,7 @@ def render(found: Diagnostic, source: Source) -> str:
     ]
     if found.hint:
         rows.append(f" {gutter} = {found.hint}")
+    rows += [f" {gutter} {line}" for line in found.detail]
     return "\n".join(rows)
 
 

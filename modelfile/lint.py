@@ -4,21 +4,27 @@ pulled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeAlias, cast
 
-from ..store import manifest
+from ..store import gguf, manifest
 from ..store.gguf import GGUF
 from ..store.local import Store
 from ..store.manifest import Descriptor
+from ..store.name import Name
+from ..store.vocabulary import read_vocabulary
 from . import nodes, rules
+from .agreement import Agreement
+from .describe import MAX_TEXT_BYTES, describe
 from .parameters import ParameterError, read_parameter
+from .parser import read
 from .plan import Base, FileLayer
+from .printer import print_lines
 from .recipe import examine
 from .rules import Diagnostic
 from .secrets import find_secrets
-from .source import Span
+from .source import Source, Span
 from .sources import Sources
 from .template.errors import TemplateError
 from .template.parser import Template
@@ -41,8 +47,50 @@ def lint(
     found += [_absent(one) if one.rule is rules.ABSENT_MODEL else one for one in here.diagnostics]
     if here.base and here.base.weights:
         path = _weights_path(here.base, store)
+        found += _agreement(modelfile, here.base, store).findings()
         found += _context(modelfile, here.base, here.base.weights, lambda text: count_tokens(path, text))
+    return _sorted(found)
+
+
+def _sorted(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
     return tuple(sorted(found, key=lambda one: (one.span.start, one.code)))
+
+
+def lint_model(store: Store, name: Name) -> tuple[nodes.Modelfile, tuple[Diagnostic, ...]]:
+    """A stored model's Modelfile, and what of its prompts does not fit its weights.
+
+    Raises ModelNotFoundError, and IntegrityError and its kin when anything of the model is damaged.
+    """
+    text, _ = print_lines(describe(store, store.find(name).manifest))
+    modelfile = read(Source(text, str(name)))
+    agreement = _agreement_here(modelfile, store, store.root)
+    return modelfile, _sorted(agreement.findings() if agreement else ())
+
+
+def fix(modelfile: nodes.Modelfile, store: Store, folder: Path) -> str | None:
+    """The Modelfile's text with a TEMPLATE and stop texts that fit its model, None when they do or none can be made."""
+    agreement = _agreement_here(modelfile, store, folder)
+    return agreement.fixed() if agreement else None
+
+
+def _agreement_here(modelfile: nodes.Modelfile, store: Store, folder: Path) -> Agreement | None:
+    recipe, _ = examine(modelfile)
+    base = Sources(store, modelfile, folder).find(recipe).base
+    return _agreement(modelfile, base, store) if base and base.weights else None
+
+
+def _agreement(modelfile: nodes.Modelfile, base: Base, store: Store) -> Agreement:
+    """The Modelfile beside its base, whose weights are a GGUF. Raises FileError."""
+    path = _weights_path(base, store)
+    header = gguf.read(path)
+    return Agreement(modelfile, _inherited_template(base, store), header, read_vocabulary(path, header))
+
+
+def _inherited_template(base: Base, store: Store) -> str:
+    for layer in reversed(base.layers):
+        if isinstance(layer, Descriptor) and layer.media_type in (manifest.TEMPLATE, manifest.PROMPT):
+            return store.blobs.read(layer, MAX_TEXT_BYTES).decode("utf-8", "replace")
+    return ""
 
 
 def _weights_path(base: Base, store: Store) -> Path:

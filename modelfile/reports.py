@@ -42,6 +42,7 @@ def to_json(reports: Iterable[FileReport]) -> list[dict[str, Any]]:
             "severity": found.severity,
             "message": found.message,
             "hint": found.hint,
+            "detail": list(found.detail),
             **place,
         }
         for report in reports

@@ -24,6 +24,8 @@ class Diagnostic:
     span: Span
     message: str
     hint: str | None = None
+    detail: tuple[str, ...] = ()
+    """Lines for people that show what the message says."""
 
     @property
     def code(self) -> str:
@@ -39,10 +41,12 @@ class Rule:
     severity: Severity
     title: str
 
-    def at(self, span: Span, message: str, hint: str | None = None, *, strict: bool = False) -> Diagnostic:
+    def at(
+        self, span: Span, message: str, hint: str | None = None, *, strict: bool = False, detail: tuple[str, ...] = ()
+    ) -> Diagnostic:
         """A problem of this kind; in strict mode a warning is an error."""
         severity: Severity = "error" if strict else self.severity
-        return Diagnostic(self, severity, span, message, hint)
+        return Diagnostic(self, severity, span, message, hint, detail)
 
 
 # The language: Ollama rejects these.
@@ -79,5 +83,14 @@ DEPRECATED = Rule("MF039", "warning", "deprecated parameter")
 NEWER_VERSION = Rule("MF040", "warning", "REQUIRES a newer version than this one")
 NOT_CHECKED = Rule("MF041", "note", "something that could not be checked here")
 ABSENT_MODEL = Rule("MF042", "error", "a model that is not in the store")
+# The prompt.
+TEMPLATE_DRIFT = Rule("MF050", "warning", "a TEMPLATE that differs from the model's own chat template")
+TEMPLATE_EDGE = Rule("MF051", "note", "a TEMPLATE that differs in a special case")
+NOT_A_TOKEN = Rule("MF052", "warning", "a TEMPLATE with tokens of another model")
+STOP_NEVER_WRITTEN = Rule("MF053", "warning", "a stop text that this model never writes")
+DOUBLED_BOS = Rule("MF054", "warning", "a TEMPLATE that doubles the beginning")
+TEMPLATE_UNUSED = Rule("MF055", "warning", "a TEMPLATE that is not used")
+TEMPLATE_CHOSEN = Rule("MF056", "note", "no TEMPLATE, and what is used instead")
+UNKNOWN_RENDERER = Rule("MF057", "warning", "unknown RENDERER")
 
 RULES: Mapping[str, Rule] = MappingProxyType({rule.code: rule for rule in globals().values() if isinstance(rule, Rule)})

@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
-from ..store import gguf, manifest, parts
+from ..store import gguf, gojson, manifest, parts
 from ..store.config import MAX_CONFIG_BYTES, Config
 from ..store.errors import CorralError, FileError, InputError, IntegrityError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.manifest import Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
+from ..store.vocabulary import read_vocabulary
 from . import nodes, rules
 from .diagnostics import ModelfileError
 from .parameters import Value
-from .plan import Base, FileLayer
+from .plan import Base, ContentLayer, FileLayer
 from .recipe import Recipe
 from .rules import Diagnostic, Rule
 from .source import Source
+from .template.drift import OwnTemplate
+from .template.translate import recognise
 
 _T = TypeVar("_T")
 _MEDIA_TYPES = {"model": manifest.MODEL, "projector": manifest.PROJECTOR, "adapter": manifest.ADAPTER}
@@ -121,7 +124,8 @@ class Sources:
         if named:
             found.base = self._tried(found, named[-1], partial(self._base_model, named[-1]))
         elif files:
-            found.base = self._base_files([(node, paths) for node, paths in files if paths], found)
+            base = self._base_files([(node, paths) for node, paths in files if paths], found)
+            found.base = self._with_template(base) if base and not (recipe.template or recipe.renderer) else base
         for node in recipe.extras:
             extra = self._tried(found, node, partial(self._extra_file, node, found.base))
             found.extras += [extra] if extra else []
@@ -170,6 +174,25 @@ class Sources:
             error = self._wrong(last, f"FROM gives {has}", "FROM names one model GGUF, and perhaps its projector")
             found.problems.append((last, error))
         return None
+
+    def _with_template(self, base: Base) -> Base:
+        """The base, with the template known by name that its GGUF's chat template is (spec part 8.5)."""
+        weights = next(
+            layer for layer in base.layers if isinstance(layer, FileLayer) and layer.media_type == manifest.MODEL
+        )
+        header = gguf.read(weights.path)
+        if not header.chat_template:
+            return base
+        named = recognise(OwnTemplate(header.chat_template, read_vocabulary(weights.path, header)))
+        if not named:
+            return base
+        self._report(Progress(f"using autodetected template {named.name}"))
+        parameters: dict[str, Value] = {"stop": list(named.stops)}
+        added = (
+            ContentLayer(named.text.encode(), manifest.TEMPLATE),
+            ContentLayer(gojson.encode({"stop": list(named.stops)}), manifest.PARAMS),
+        )
+        return replace(base, layers=base.layers + added, parameters=parameters)
 
     def _base_file(self, node: nodes.From, path: Path) -> tuple[gguf.GGUF, FileLayer]:
         """A GGUF's header and its layer; any part of a split one stands for the whole."""

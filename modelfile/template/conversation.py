@@ -6,6 +6,7 @@ prints itself as JSON there does so here. For Jinja they are those of Hugging Fa
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, cast
@@ -40,9 +41,10 @@ class ToolCall:
         arguments = Json({str(key): plain(value) for key, value in self.arguments.items()})
         return Struct(ID=self.id, Function=Struct(Index=self.index, Name=self.name, Arguments=arguments))
 
-    def dict(self) -> dict[str, Any]:
-        """The value that Jinja templates see."""
-        call = {"type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+    def dict(self, *, is_text: bool) -> dict[str, Any]:
+        """The value that Jinja templates see; the arguments as an object, or as its JSON text."""
+        arguments = json.dumps(self.arguments, ensure_ascii=False) if is_text else self.arguments
+        call = {"type": "function", "function": {"name": self.name, "arguments": arguments}}
         return {"id": self.id, **call} if self.id else call
 
 
@@ -80,14 +82,14 @@ class ChatMessage:
             ToolCallID=self.tool_call_id,
         )
 
-    def dict(self) -> dict[str, Any]:
-        """The value that Jinja templates see: fields that say nothing are not there."""
+    def dict(self, *, is_text: bool = False) -> dict[str, Any]:
+        """The value that Jinja templates see: fields that say nothing are not there. `is_text`: see ToolCall."""
         fields = {
             "role": self.role,
             "content": self.content,
             "reasoning_content": self.thinking,
             "thinking": self.thinking,
-            "tool_calls": [call.dict() for call in self.tool_calls],
+            "tool_calls": [call.dict(is_text=is_text) for call in self.tool_calls],
             "name": self.tool_name,
             "tool_call_id": self.tool_call_id,
         }

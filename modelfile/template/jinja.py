@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -13,6 +14,9 @@ import jinja2
 from .conversation import Conversation, Think
 from .errors import TemplateError
 from .sandbox import Sandbox
+
+_ASKS_FOR_NONE = re.compile(r"""content['"\]]*\s+is\s+(?:not\s+)?none""")
+"""A template that looks whether a message that calls tools has no content, rather than an empty one."""
 
 
 def render_jinja(
@@ -32,21 +36,37 @@ def render_jinja(
     def strftime_now(form: str) -> str:
         return clock().strftime(form)
 
+    variables: dict[str, Any] = {
+        "tools": list(conversation.tools) or None,
+        "documents": None,
+        "add_generation_prompt": True,
+        "bos_token": bos,
+        "eos_token": eos,
+        "strftime_now": strftime_now,
+        "raise_exception": _raise,
+        **_think_variables(conversation.think),
+    }
     try:
-        return _sandbox().run(
-            _compiled(text),
-            {
-                "messages": [message.dict() for message in conversation.messages],
-                "tools": list(conversation.tools) or None,
-                "documents": None,
-                "add_generation_prompt": True,
-                "bos_token": bos,
-                "eos_token": eos,
-                **_think_variables(conversation.think),
-                "strftime_now": strftime_now,
-                "raise_exception": _raise,
-            },
-        )
+        return _rendered(text, variables | {"messages": _messages(text, conversation)})
+    except TemplateError:
+        # Most templates want the arguments of past calls as an object, some as text; neither can do with the other.
+        if not any(message.tool_calls for message in conversation.messages):
+            raise
+        return _rendered(text, variables | {"messages": _messages(text, conversation, is_text=True)})
+
+
+def _messages(text: str, conversation: Conversation, *, is_text: bool = False) -> list[dict[str, Any]]:
+    messages = [message.dict(is_text=is_text) for message in conversation.messages]
+    if _ASKS_FOR_NONE.search(text):
+        for message in messages:
+            if "tool_calls" in message and not message["content"]:
+                message["content"] = None
+    return messages
+
+
+def _rendered(text: str, variables: dict[str, Any]) -> str:
+    try:
+        return _sandbox().run(_compiled(text), variables)
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as cause:

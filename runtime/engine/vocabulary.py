@@ -1,6 +1,7 @@
-"""Counting tokens in a process of its own, so that neither the engine nor what a hostile vocabulary does to it is in ours.
+"""A model's tokenizer in a process of its own, so that neither the engine nor what a hostile vocabulary does to it is in ours.
 
-`python -m corral.runtime.engine.vocabulary FILE` reads text from standard input and prints the number of tokens.
+`python -m corral.runtime.engine.vocabulary FILE` reads text from standard input and prints its tokens as JSON: pairs of the
+token's number and its text.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
+
 _TIMEOUT = 60
+_Tokens = list[tuple[int, str]]
 
 
-def count_tokens(path: Path, text: str) -> int | None:
-    """How many tokens the model in a GGUF file makes of a text; None where no engine can say."""
+def cut(path: Path, text: str) -> _Tokens | None:
+    """The tokens the model in a GGUF file makes of a prompt, each with its text; None where no engine can say."""
     if find_spec("llama_cpp") is None:
         return None
     try:
@@ -23,19 +27,26 @@ def count_tokens(path: Path, text: str) -> int | None:
             input=text.encode("utf-8", "replace"),
             capture_output=True,
             timeout=_TIMEOUT,
-            check=False,
+            check=True,
         )
-    except (OSError, subprocess.TimeoutExpired):
+        return msgspec.json.decode(done.stdout, type=_Tokens)
+    except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
         return None
-    return int(done.stdout) if done.returncode == 0 and done.stdout.strip().isdigit() else None
+
+
+def count_tokens(path: Path, text: str) -> int | None:
+    """How many tokens the model in a GGUF file makes of a text; None where no engine can say."""
+    tokens = cut(path, text)
+    return None if tokens is None else len(tokens)
 
 
 def main(arguments: list[str]) -> int:
-    """Count the tokens of standard input."""
+    """Print the tokens of standard input."""
     from .llama import LlamaVocabulary
 
-    tokens = LlamaVocabulary.load(arguments[0]).tokenize(sys.stdin.buffer.read().decode())
-    sys.stdout.write(f"{len(tokens)}\n")
+    vocabulary = LlamaVocabulary.load(arguments[0])
+    tokens = vocabulary.tokenize(sys.stdin.buffer.read().decode())
+    sys.stdout.buffer.write(msgspec.json.encode([(token, vocabulary.text(token)) for token in tokens]))
     return 0
 
 
