@@ -53,7 +53,8 @@ def show_reply(store: Store, model: ServedModel, *, verbose: bool = False) -> di
     if model.parameters:
         reply["parameters"] = parameters_text(model)
     # Where the GGUF's own template is what is used, it is the one to show: clients look for "tools" in it.
-    reply["template"] = model.template or model.header.chat_template or "{{ .Prompt }}"
+    used = {"template": model.template, "gguf": model.header.chat_template, "none": "{{ .Prompt }}"}
+    reply["template"] = used[model.shown_choice.kind]
     if model.system:
         reply["system"] = model.system
     reply["details"] = model_details(model)
@@ -115,7 +116,7 @@ def model_details(model: ServedModel) -> dict[str, Any]:
     return {
         "parent_model": "",
         "format": config.model_format or "gguf",
-        "family": config.model_family or model.header.architecture,
+        "family": model.family,
         "families": config.model_families,
         "parameter_size": config.model_type,
         "quantization_level": config.file_type,

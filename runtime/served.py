@@ -9,9 +9,10 @@ from pathlib import Path
 from ..modelfile import describe
 from ..modelfile.parameters import Value
 from ..modelfile.sources import read_config, read_parameters
+from ..modelfile.template.choice import Choice, choose
 from ..store import gguf, manifest
 from ..store.config import Config
-from ..store.errors import IntegrityError
+from ..store.errors import InputError, IntegrityError
 from ..store.gguf import GGUF
 from ..store.local import Store
 from ..store.name import Name
@@ -39,18 +40,37 @@ class ServedModel:
         return self.tagged.name
 
     @property
+    def family(self) -> str:
+        """The architecture, as the config has it or else the weights."""
+        return self.config.model_family or self.header.architecture
+
+    @property
+    def choice(self) -> Choice:
+        """Which template its prompts are made with. Raises InputError for a RENDERER nobody knows."""
+        return choose(self.template, self.header.chat_template or "", self.config.renderer, self.family)
+
+    @property
+    def shown_choice(self) -> Choice:
+        """The same of a model that cannot be run, but looked at."""
+        try:
+            return self.choice
+        except InputError:
+            return choose(self.template, self.header.chat_template or "")
+
+    @property
     def capabilities(self) -> list[str]:
-        """What it can do, by Ollama's words."""
+        """What it can do, by Ollama's words and in its order."""
         if self.header.own("pooling_type") is not None:
             return ["embedding"]
+        known = self.shown_choice.capabilities
         found = ["completion"]
-        text = self.template or self.header.chat_template or ""
-        if ".Tools" in self.template or (not self.template and "tools" in text):
-            found.append("tools")
-        if ".Suffix" in self.template:
-            found.append("insert")
-        if self.has_projector or self.header.own("vision.block_count") is not None:
+        if self.header.own("vision.block_count") is not None:
             found.append("vision")
+        found += [name for name in ("tools", "insert") if name in known]
+        if self.has_projector and "vision" not in found:
+            found.append("vision")
+        if "thinking" in known:
+            found.append("thinking")
         return found
 
     @property

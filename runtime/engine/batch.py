@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .decoder import DecodeError, Decoder, Sampler
-from .protocol import Cancel, Chunk, Failed, Finished, Generate, Reply, Request
+from .protocol import Cancel, Chunk, Failed, Finished, Generate, Reply
 from .text import TextStream
 
 _PACE = 0.025
@@ -74,14 +74,14 @@ class BatchLoop:
         self._decoder = decoder
         self._send = send
         self._deterministic = deterministic
-        self._inbox: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Generate | Cancel | None] = queue.SimpleQueue()
         self._waiting: deque[_Running] = deque()
         self._active: list[_Running] = []
         self._free = list(range(decoder.slots - 1, -1, -1))
         self._replies: list[Reply] = []
         self._flushed = 0.0
 
-    def submit(self, request: Request | None) -> None:
+    def submit(self, request: Generate | Cancel | None) -> None:
         """Hand a request over; None ends the loop."""
         self._inbox.put(request)
 

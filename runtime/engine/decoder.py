@@ -31,7 +31,7 @@ class Sampler(Protocol):
 
 
 class Decoder(Protocol):
-    """A loaded model with one KV cache for several sequences. Used by one thread only."""
+    """A loaded model with one KV cache for several sequences. Used by one thread only, but for `tokenize`."""
 
     num_ctx: int
     """Tokens a sequence may hold."""
@@ -46,7 +46,10 @@ class Decoder(Protocol):
         ...
 
     def tokenize(self, text: str) -> list[int]:
-        """The prompt's tokens, special tokens recognised, with the model's begin token if it wants one."""
+        """The prompt's tokens, special tokens recognised, with the model's begin token if it wants one.
+
+        For any thread, also while a batch is evaluated.
+        """
         ...
 
     def piece(self, token: int) -> bytes:

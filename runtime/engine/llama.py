@@ -38,7 +38,7 @@ class LoadError(MachineError):
 
 
 class LlamaDecoder:
-    """A model and a context with a KV cache that `slots` sequences share. Used by one thread only."""
+    """A model and a context with a KV cache that `slots` sequences share. Used by one thread only, but for `tokenize`."""
 
     def __init__(self, path: str, options: LoadOptions, on_progress: Callable[[float], None]) -> None:
         """Load. Raises LoadError."""
@@ -187,6 +187,10 @@ class LlamaVocabulary:
         """The bytes of a token; special tokens have none."""
         return self._piece(token, special=False)
 
+    def text(self, token: int) -> str:
+        """What a token is spelled as, special ones too; half a character is a replacement character."""
+        return self._piece(token, special=True).decode("utf-8", "replace")
+
     def special_token(self, text: str) -> int | None:
         """The special token that is spelled exactly so."""
         tokens = self._tokens(text, add_special=False)
@@ -218,7 +222,7 @@ class LlamaVocabulary:
         return known
 
     def _special_text(self, token: int) -> str:
-        return "" if token < 0 else self._piece(token, special=True).decode("utf-8", "replace")
+        return "" if token < 0 else self.text(token)
 
 
 class _Batch:

@@ -12,6 +12,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 import msgspec
 
@@ -19,6 +20,8 @@ from ...store.errors import BugError, FileError, MachineError, system_errors
 from .protocol import (
     Cancel,
     Chunk,
+    Count,
+    Counted,
     Failed,
     Finished,
     Frames,
@@ -80,7 +83,7 @@ class Worker:
         self._writer = writer
         self._on_progress = on_progress
         self._ids = itertools.count(1)
-        self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Failed | None]] = {}
+        self._waiting: dict[int, asyncio.Queue[Chunk | Finished | Counted | Failed | None]] = {}
         """The replies to each request; None when the process is dead."""
         self._errors: deque[str] = deque(maxlen=_KEPT_STDERR_LINES)
         self._loaded: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
@@ -138,15 +141,31 @@ class Worker:
         Errors call the model `name`, or else what it was started as. Raises UnreadRequestError, WorkerDiedError,
         StoppingError, RequestFailedError.
         """
-        name = name or self._name
+        request = Generate(
+            next(self._ids), prompt, sampling, stop, num_predict=num_predict, num_ctx=num_ctx, num_keep=num_keep
+        )
+        async with aclosing(self._replies_to(request, name or self._name)) as replies:
+            async for reply in replies:
+                if not isinstance(reply, Counted):
+                    yield reply
+
+    async def count(self, text: str, *, name: str = "") -> int:
+        """The tokens of a prompt, those included that the model puts around it. Nobody's answer waits for that.
+
+        Raises what `generate` raises.
+        """
+        async with aclosing(self._replies_to(Count(next(self._ids), text), name or self._name)) as replies:
+            async for reply in replies:
+                if isinstance(reply, Counted):
+                    return reply.tokens
+        raise AssertionError("replies end with what was asked for")
+
+    async def _replies_to(self, request: Generate | Count, name: str) -> AsyncGenerator[Chunk | Finished | Counted]:
+        """The replies up to the last; leaving the iteration early cancels the request."""
         if self.is_dead:
             self._is_unread = True
             raise self._death(name)
-        request_id = next(self._ids)
-        replies = self._waiting[request_id] = asyncio.Queue()
-        request = Generate(
-            request_id, prompt, sampling, stop, num_predict=num_predict, num_ctx=num_ctx, num_keep=num_keep
-        )
+        replies = self._waiting[request.id] = asyncio.Queue()
         finished = False
         try:
             self._writer.write(frame(request))
@@ -157,7 +176,7 @@ class Worker:
                 match reply:
                     case Chunk():
                         yield reply
-                    case Finished():
+                    case Finished() | Counted():
                         finished = True
                         yield reply
                     case Failed():
@@ -166,9 +185,9 @@ class Worker:
                     case None:
                         raise self._death(name)
         finally:
-            del self._waiting[request_id]
+            del self._waiting[request.id]
             if not finished and not self.is_dead:
-                self._writer.write(frame(Cancel(request_id)))
+                self._writer.write(frame(Cancel(request.id)))
 
     async def close(self) -> None:
         """End the process, at once, and wait for that. Its requests fail with a StoppingError."""
@@ -228,7 +247,7 @@ class Worker:
                     self._loaded.set_result(reply)
             case LoadFailed():
                 self._refusal = reply  # the process ends now; its stderr, read to the end, may say more
-            case Chunk() | Finished() | Failed():
+            case Chunk() | Finished() | Counted() | Failed():
                 if replies := self._waiting.get(reply.id):
                     replies.put_nowait(reply)
 

@@ -1,7 +1,8 @@
 """The frames a server and its workers exchange: four bytes of length, then msgpack. Values only, no sockets here.
 
-A worker is told what to load on its command line; after that the server sends Generate and Cancel, and the worker sends
-LoadProgress and then Loaded or LoadFailed, and for each request any number of Chunk and at last Finished or Failed.
+A worker is told what to load on its command line; after that the server sends Generate, Count and Cancel, and the worker
+sends LoadProgress and then Loaded or LoadFailed, for each Count a Counted, and for each Generate any number of Chunk and at
+last Finished or Failed.
 """
 
 from __future__ import annotations
@@ -71,6 +72,13 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Tokens kept from the start of a prompt that is too long for the context."""
 
 
+class Count(msgspec.Struct, frozen=True, tag="count"):
+    """Say how many tokens a prompt has; it is not evaluated."""
+
+    id: int
+    text: str
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Nobody waits for this request any more."""
 
@@ -124,6 +132,13 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """Prompt tokens left out because the context could not hold them."""
 
 
+class Counted(msgspec.Struct, frozen=True, tag="counted"):
+    """The tokens of a prompt are counted."""
+
+    id: int
+    tokens: int
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """A request cannot be answered; the worker lives on."""
 
@@ -131,8 +146,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     error: str
 
 
-Request: TypeAlias = Generate | Cancel
-Reply: TypeAlias = LoadProgress | Loaded | LoadFailed | Chunk | Finished | Failed
+Request: TypeAlias = Generate | Count | Cancel
+Reply: TypeAlias = LoadProgress | Loaded | LoadFailed | Chunk | Finished | Counted | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder[Request](Request)

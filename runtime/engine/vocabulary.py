@@ -1,4 +1,4 @@
-"""A model's tokenizer in a process of its own, so that neither the engine nor what a hostile vocabulary does to it is in ours.
+"""A model's tokenizer in a process of its own, so that neither the engine nor what a hostile vocabulary does is in ours.
 
 `python -m corral.runtime.engine.vocabulary FILE` reads text from standard input and prints its tokens as JSON: pairs of the
 token's number and its text.

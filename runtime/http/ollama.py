@@ -14,7 +14,9 @@ from starlette.routing import Route
 from ...store.errors import CorralError, InputError, InvalidNameError, ModelNotFoundError, shown
 from ...store.name import Name
 from ..catalog import list_entries, model_details, show_reply
-from ..inference import Chat, Completion, Done, Event, Inference, InferenceRequest, UnsupportedError
+from ..dialogue.history import Prompt
+from ..inference import Inference
+from ..request import Chat, Completion, Done, Event, InferenceRequest, UnsupportedError
 from ..schedule.duration import parse_duration
 from .errors import answering, ollama_body, ollama_error
 from .stream import collect, line, read_body, respond, while_connected
@@ -98,20 +100,28 @@ class OllamaDialect:
         _refuse_unsupported(asked)
         if asked.raw and (asked.system or asked.template or asked.context):
             raise InputError("raw mode does not support template, system, or context")
-        for field in ("suffix", "context", "images"):
-            if getattr(asked, field):
-                raise UnsupportedError(f"{field} is not supported yet")
+        if asked.raw and asked.suffix:
+            raise InputError("raw mode does not support suffix")
+        if asked.context:
+            raise UnsupportedError("context is not supported yet")
         task = Completion(
-            prompt=asked.prompt or "", system=asked.system or "", template=asked.template or "", raw=bool(asked.raw)
+            prompt=asked.prompt or "",
+            suffix=asked.suffix or "",
+            system=asked.system or "",
+            template=asked.template or "",
+            raw=bool(asked.raw),
+            images=len(asked.images or ()),
+            think=asked.thought,
         )
-        return await self._reply(request, asked, task, is_empty=not asked.prompt)
+        return await self._reply(request, asked, task, is_empty=not (task.prompt or task.suffix or task.images))
 
     async def chat(self, request: Request) -> Response:
         """Continue a conversation."""
         asked = decode(await read_body(request), ChatRequest)
         _refuse_unsupported(asked)
         messages = [message.to_chat() for message in asked.messages or []]
-        return await self._reply(request, asked, Chat(messages=messages), is_empty=not messages)
+        task = Chat(messages=messages, tools=asked.tools or (), think=asked.thought)
+        return await self._reply(request, asked, task, is_empty=not messages)
 
     async def copy(self, request: Request) -> Response:
         """A second name for a model."""
@@ -146,6 +156,9 @@ class OllamaDialect:
 
         if is_empty:
             return JSONResponse(chunk(await while_connected(request, self._inference.load(wanted))))
+        if asked.debug_render_only:
+            prompt = await while_connected(request, self._inference.prompt(wanted))
+            return JSONResponse(_debug(asked.wanted, prompt, is_chat=is_chat))
         events = self._inference.answer(wanted)
         if asked.stream is False:
             text, done = await collect(request, events)
@@ -170,10 +183,6 @@ def _name(text: str, what: str) -> Name:
 
 def _refuse_unsupported(asked: ModelRequest) -> None:
     """What would be silently ignored is refused instead."""
-    if asked.think not in (None, False, ""):
-        raise UnsupportedError(f'"{asked.wanted}" does not support thinking')
-    if asked.tools:
-        raise UnsupportedError(f"{asked.wanted} does not support tools")
     if asked.format not in (None, ""):
         if asked.format != "json" and not isinstance(asked.format, dict):
             raise InputError(
@@ -184,8 +193,6 @@ def _refuse_unsupported(asked: ModelRequest) -> None:
         raise UnsupportedError("logprobs are not supported yet")
     if asked.truncate is False:
         raise UnsupportedError("truncate: false is not supported yet")
-    if asked.debug_render_only:
-        raise UnsupportedError("_debug_render_only is not supported yet")
 
 
 def _chunk(model: str, event: Event, *, is_chat: bool) -> dict[str, Any]:
@@ -205,6 +212,15 @@ def _chunk(model: str, event: Event, *, is_chat: bool) -> dict[str, Any]:
                 "eval_duration": _nanoseconds(event.generation),
             }
     return chunk
+
+
+def _debug(model: str, prompt: Prompt, *, is_chat: bool) -> dict[str, Any]:
+    """What the model would be given, in place of its answer."""
+    nothing = {"message": {"role": "", "content": ""}} if is_chat else {"response": ""}
+    info: dict[str, Any] = {"rendered_template": prompt.text}
+    if prompt.images:
+        info["image_count"] = prompt.images
+    return {"model": model, "created_at": _now(), **nothing, "done": False, "_debug_info": info}
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -15,7 +15,8 @@ from starlette.routing import Route
 from ...modelfile.template.conversation import ChatMessage
 from ...store.errors import InputError
 from ...store.name import Name
-from ..inference import Chat, Done, Event, Inference, InferenceRequest, UnsupportedError
+from ..inference import Inference
+from ..request import Chat, Done, Event, InferenceRequest, UnsupportedError
 from .errors import answering, openai_body, openai_error
 from .stream import collect, read_body, respond, server_sent
 from .types import OpenAIChatRequest, decode
@@ -70,10 +71,9 @@ class OpenAIDialect:
             raise InputError("[] is too short - 'messages'")
         options: dict[str, object] = {name: getattr(asked, name) for name in _OPTIONS}
         options["num_predict"] = asked.max_completion_tokens or asked.max_tokens
-        messages = [_known_role(message.to_chat()) for message in asked.messages]
-        events = self._inference.answer(
-            InferenceRequest(model=asked.model or "", task=Chat(messages=messages), options=options)
-        )
+        messages = _as_ollama([message.to_chat() for message in asked.messages])
+        task = Chat(messages=messages, think=False if asked.reasoning_effort == "none" else None)
+        events = self._inference.answer(InferenceRequest(model=asked.model or "", task=task, options=options))
         reply = _Reply(asked)
         if not asked.stream:
             return JSONResponse(reply.whole(*await collect(request, events)))
@@ -124,9 +124,17 @@ class _Reply:
         return {**self._common, "object": kind, "choices": choices}
 
 
-def _known_role(message: ChatMessage) -> ChatMessage:
-    """OpenAI's newer `developer` is what templates call `system`."""
-    return replace(message, role="system") if message.role == "developer" else message
+def _as_ollama(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """OpenAI's newer `developer` is what templates call `system`, and a tool's answer names the call, not the tool."""
+    names = {call.id: call.name for message in messages for call in message.tool_calls if call.id}
+    return [
+        replace(
+            message,
+            role="system" if message.role == "developer" else message.role,
+            tool_name=message.tool_name or (names.get(message.tool_call_id, "") if message.role == "tool" else ""),
+        )
+        for message in messages
+    ]
 
 
 def _usage(done: Done) -> dict[str, int]:

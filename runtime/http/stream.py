@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from ...store.errors import CorralError, InputError
-from ..inference import Done, Event
+from ..request import Done, Event
 from .types import MAX_BODY
 
 _T = TypeVar("_T")

@@ -8,10 +8,37 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from ...modelfile.template.conversation import ChatMessage
-from ...store.errors import InputError
+from ...modelfile.template.conversation import THINK_LEVELS, ChatMessage, Think, ToolCall
+from ...store.errors import InputError, shown
 
 MAX_BODY = 128 << 20
+_THINK_VALUES = '"high", "medium", "low", "max", true, or false'
+
+
+class WireFunction(msgspec.Struct, kw_only=True):
+    """What a tool call calls. The arguments are an object, or in OpenAI's shape its JSON as a text."""
+
+    index: int | None = None
+    name: str | None = None
+    arguments: dict[str, Any] | str | None = None
+
+
+class WireToolCall(msgspec.Struct, kw_only=True):
+    """A call of a tool, in Ollama's shape or OpenAI's."""
+
+    id: str | None = None
+    function: WireFunction = msgspec.field(default_factory=WireFunction)
+
+    def to_call(self) -> ToolCall:
+        """The call as the prompt sees it. Raises InputError for arguments that are not an object."""
+        name = self.function.name or ""
+        arguments = self.function.arguments or {}
+        if isinstance(arguments, str):
+            try:
+                arguments = msgspec.json.decode(arguments.encode("utf-8", "replace"), type=dict[str, Any])
+            except (ValueError, RecursionError):
+                raise InputError(f"the arguments of a call of {shown(name)} are no JSON object") from None
+        return ToolCall(name, arguments, self.id or "", self.function.index or 0)
 
 
 class WireMessage(msgspec.Struct, kw_only=True):
@@ -21,20 +48,32 @@ class WireMessage(msgspec.Struct, kw_only=True):
     content: str | list[dict[str, Any]] | None = None
     thinking: str | None = None
     images: list[str] | None = None
-    tool_calls: list[Any] | None = None
+    tool_calls: list[WireToolCall] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+    """OpenAI's older spelling of `tool_name`."""
+    tool_call_id: str | None = None
 
     def to_chat(self) -> ChatMessage:
         """The message as the prompt sees it. Raises InputError for parts other than text."""
-        if self.images:
-            raise InputError("images are not supported by this model")
-        if self.tool_calls:
-            raise InputError("tool_calls are not supported yet")
-        if isinstance(self.content, list):
-            parts = [part.get("text") if part.get("type") == "text" else None for part in self.content]
-            if not all(isinstance(part, str) for part in parts):
-                raise InputError("only text parts are supported in a message's content")
-            return ChatMessage(self.role.lower(), "".join(cast("list[str]", parts)), self.thinking or "")
-        return ChatMessage(self.role.lower(), self.content or "", self.thinking or "")
+        role = self.role.lower()
+        return ChatMessage(
+            role,
+            self._text(),
+            self.thinking or "",
+            tuple(call.to_call() for call in self.tool_calls or ()),
+            self.tool_name or (self.name if role == "tool" else "") or "",
+            self.tool_call_id or "",
+            len(self.images or ()),
+        )
+
+    def _text(self) -> str:
+        if not isinstance(self.content, list):
+            return self.content or ""
+        parts = [part.get("text") if part.get("type") == "text" else None for part in self.content]
+        if not all(isinstance(part, str) for part in parts):
+            raise InputError("only text parts are supported in a message's content")
+        return "".join(cast("list[str]", parts))
 
 
 class ModelRequest(msgspec.Struct, kw_only=True):
@@ -48,7 +87,7 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     format: Any = None
     think: Any = None
-    tools: list[Any] | None = None
+    tools: list[dict[str, Any]] | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
     truncate: bool | None = None
@@ -58,6 +97,19 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     def wanted(self) -> str:
         """The model's name as typed, "" when absent."""
         return self.model or self.name or ""
+
+    @property
+    def thought(self) -> Think:
+        """What is said of thinking. Raises InputError for a value that says nothing."""
+        match self.think:
+            case None | bool():
+                return self.think
+            case str() if self.think in THINK_LEVELS:
+                return self.think
+            case str():
+                raise InputError(f"invalid think value: {shown(self.think)} (must be {_THINK_VALUES})")
+            case _:
+                raise InputError(f"think must be a boolean or string ({_THINK_VALUES})")
 
 
 class GenerateRequest(ModelRequest, kw_only=True):

@@ -8,42 +8,19 @@ from pathlib import Path
 
 import pytest
 from corral.runtime.catalog import list_entries, show_reply
-from corral.runtime.served import ServedModel, served
+from corral.runtime.served import served
 from corral.store.errors import BlobNotFoundError, IntegrityError, ModelNotFoundError
 
 from corral import Name, Store
 from tests.conftest import Cli
+from tests.runtime.weights import ARRAY, FLOAT, UINT, chat_template, create, pair, text_pair
 
-STRING, ARRAY, FLOAT, UINT = 8, 9, 6, 4
-
-
-def string(text: str) -> bytes:
-    raw = text.encode()
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def pair(key: str, kind: int, value: bytes) -> bytes:
-    return string(key) + struct.pack("<I", kind) + value
-
-
-def gguf(*pairs: bytes) -> bytes:
-    """A model of one tensor with more metadata."""
-    first = [
-        pair("general.architecture", STRING, string("llama")),
-        pair("llama.rope.scaling.original_context_length", UINT, struct.pack("<I", 99)),
-        pair("llama.context_length", UINT, struct.pack("<I", 256)),
-    ]
-    tensor = string("token_embd.weight") + struct.pack("<IQIQ", 1, 8, 0, 0)
-    every = [*first, *pairs]
-    header = b"GGUF" + struct.pack("<IQQ", 3, 1, len(every)) + b"".join(every) + tensor
-    return header + bytes(-len(header) % 32) + bytes(32)
-
-
-def create(cli: Cli, name: str, *pairs: bytes, modelfile: str = "") -> ServedModel:
-    """A stored model."""
-    (cli.folder / f"{name}.gguf").write_bytes(gguf(*pairs))
-    cli.ok("create", name, "-f", "-", stdin=f"FROM ./{name}.gguf\n{modelfile}")
-    return served(Store(cli.models), Name.parse(name))
+JINJA_TOOLS = "{% if tools %}{% endif %}"
+GO_TOOLS = "{{ if .Tools }}{{ .Tools }}{{ end }}{{ .Prompt }}"
+VISION = [
+    pair("llama.vision.block_count", UINT, struct.pack("<I", 1)),
+    pair("llama.block_count", UINT, struct.pack("<I", 1)),
+]
 
 
 def test_a_number_json_has_no_word_for_is_null(cli: Cli) -> None:
@@ -71,21 +48,21 @@ def test_the_trained_context_is_the_first_context_length(cli: Cli) -> None:
         ([], "", ["completion"]),
         ([], 'TEMPLATE """{{ .Prompt }}{{ .Suffix }}"""', ["completion", "insert"]),
         ([], 'TEMPLATE """{{ if .Tools }}{{ .Tools }}{{ end }}{{ .Prompt }}"""', ["completion", "tools"]),
-        ([pair("tokenizer.chat_template", STRING, string("{% if tools %}{% endif %}"))], "", ["completion", "tools"]),
+        ([chat_template(JINJA_TOOLS)], "", ["completion", "tools"]),
+        ([chat_template(JINJA_TOOLS)], "TEMPLATE {{ .Prompt }}", ["completion", "tools"]),
+        ([chat_template(JINJA_TOOLS)], "TEMPLATE {{ .Prompt }}{{ .Suffix }}", ["completion", "tools", "insert"]),
+        ([chat_template("{{ 'tools' }}<think>")], f"TEMPLATE {GO_TOOLS}", ["completion", "tools"]),
+        ([chat_template("{% for %}{{ tools }}")], "", ["completion"]),
+        ([], "TEMPLATE {{ range .Messages }}{{ .Thinking }}{{ end }}", ["completion", "thinking"]),
+        ([], "RENDERER cogito", ["completion"]),
         (
-            [pair("tokenizer.chat_template", STRING, string("{% if tools %}{% endif %}"))],
-            "TEMPLATE {{ .Prompt }}",
-            ["completion"],
+            [chat_template(JINJA_TOOLS)],
+            "RENDERER cogito\nTEMPLATE {{ .Thinking }}{{ .Tools }}",
+            ["completion", "tools"],
         ),
+        ([chat_template(JINJA_TOOLS)], "RENDERER nobody_knows", ["completion", "tools"]),
         ([pair("llama.pooling_type", UINT, struct.pack("<I", 1))], "", ["embedding"]),
-        (
-            [
-                pair("llama.vision.block_count", UINT, struct.pack("<I", 1)),
-                pair("llama.block_count", UINT, struct.pack("<I", 1)),
-            ],
-            "",
-            ["completion", "vision"],
-        ),
+        (VISION, "TEMPLATE {{ .Prompt }}{{ .Suffix }}{{ .Think }}", ["completion", "vision", "insert", "thinking"]),
     ],
 )
 def test_capabilities_follow_from_the_weights_and_the_template(
@@ -94,14 +71,24 @@ def test_capabilities_follow_from_the_weights_and_the_template(
     assert create(cli, "model", *pairs, modelfile=modelfile).capabilities == expected
 
 
+def test_with_a_projector_a_model_sees(cli: Cli) -> None:
+    model = create(cli, "seeing", modelfile="TEMPLATE {{ .Prompt }}{{ .Tools }}{{ .Think }}", with_projector=True)
+    assert model.capabilities == ["completion", "tools", "vision", "thinking"]
+    assert list_entries(Store(cli.models))[0]["capabilities"] == model.capabilities
+    assert show_reply(Store(cli.models), model)["capabilities"] == model.capabilities
+
+
 def test_the_shown_template_is_the_one_in_use(cli: Cli) -> None:
-    jinja = pair("tokenizer.chat_template", STRING, string("{{ messages }}"))
-    store = Store(cli.models)
-    assert show_reply(store, create(cli, "a", jinja))["template"] == "{{ messages }}"
-    assert (
-        show_reply(store, create(cli, "b", jinja, modelfile="TEMPLATE {{ .Prompt }}!"))["template"] == "{{ .Prompt }}!"
-    )
-    assert show_reply(store, create(cli, "c"))["template"] == "{{ .Prompt }}"
+    def shown(name: str, jinja: str, modelfile: str = "") -> str:
+        pairs = [chat_template(jinja)] if jinja else []
+        return show_reply(Store(cli.models), create(cli, name, *pairs, modelfile=modelfile))["template"]
+
+    assert shown("a", "{{ messages }}") == "{{ messages }}"
+    assert shown("b", "{{ messages }}", "TEMPLATE {{ .Prompt }}!") == "{{ .Prompt }}!"
+    assert shown("c", "") == "{{ .Prompt }}"
+    assert shown("d", JINJA_TOOLS, "TEMPLATE {{ .Prompt }}") == JINJA_TOOLS
+    assert shown("e", "{{ messages }}", "RENDERER cogito\nTEMPLATE {{ .Prompt }}") == "{{ messages }}"
+    assert shown("f", "", "RENDERER nobody_knows\nTEMPLATE {{ .Prompt }}") == "{{ .Prompt }}"
 
 
 def test_parameters_are_a_line_each_that_can_be_read_again(cli: Cli) -> None:
@@ -119,8 +106,8 @@ def test_parameters_are_a_line_each_that_can_be_read_again(cli: Cli) -> None:
 
 def test_error_what_is_damaged_is_not_listed_and_says_why(cli: Cli) -> None:
     create(cli, "good")
-    create(cli, "lost", pair("general.name", STRING, string("lost")))
-    create(cli, "torn", pair("general.name", STRING, string("torn")))
+    create(cli, "lost", text_pair("general.name", "lost"))
+    create(cli, "torn", text_pair("general.name", "torn"))
     store = Store(cli.models)
     assert {entry["name"] for entry in list_entries(store)} == {"good:latest", "lost:latest", "torn:latest"}
     served(store, Name.parse("lost")).weights.unlink()

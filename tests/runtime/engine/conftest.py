@@ -1,16 +1,24 @@
-"""Running the batching loop on a decoder, in one thread, so that every test repeats exactly."""
+"""Running the batching loop on a decoder, in one thread, so that every test repeats exactly; and whole worker processes."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import psutil
 from corral.runtime.engine.batch import BatchLoop
 from corral.runtime.engine.decoder import Decoder
-from corral.runtime.engine.protocol import Cancel, Chunk, Failed, Finished, Generate, Reply, Request, Sampling
+from corral.runtime.engine.process import Worker
+from corral.runtime.engine.protocol import Cancel, Chunk, Failed, Finished, Generate, LoadOptions, Reply, Sampling
+
+from tests.runtime.conftest import PATIENCE
 
 GREEDY = Sampling(temperature=0)
+SMALL = LoadOptions(num_ctx=256, slots=2, num_thread=1)
 
 
 def ask(
@@ -43,7 +51,7 @@ def run(
     requests: Sequence[Generate],
     *,
     deterministic: bool = False,
-    meanwhile: Callable[[Outcome], Sequence[Request]] = lambda _: (),
+    meanwhile: Callable[[Outcome], Sequence[Generate | Cancel]] = lambda _: (),
 ) -> Outcome:
     """Serve the requests until each is answered, has failed or was cancelled.
 
@@ -79,11 +87,13 @@ def run(
     return outcome
 
 
-def once(request: Request, when: Callable[[Outcome], bool]) -> Callable[[Outcome], Sequence[Request]]:
+def once(
+    request: Generate | Cancel, when: Callable[[Outcome], bool]
+) -> Callable[[Outcome], Sequence[Generate | Cancel]]:
     """Sends the request the first time that `when` holds."""
-    sent: list[Request] = []
+    sent: list[Generate | Cancel] = []
 
-    def meanwhile(outcome: Outcome) -> Sequence[Request]:
+    def meanwhile(outcome: Outcome) -> Sequence[Generate | Cancel]:
         if sent or not when(outcome):
             return ()
         sent.append(request)
@@ -92,6 +102,34 @@ def once(request: Request, when: Callable[[Outcome], bool]) -> Callable[[Outcome
     return meanwhile
 
 
-def cancel(number: int, *, after: int) -> Callable[[Outcome], Sequence[Request]]:
+def cancel(number: int, *, after: int) -> Callable[[Outcome], Sequence[Generate | Cancel]]:
     """Cancels a request when so many pieces of text have come, of any."""
     return once(Cancel(number), lambda outcome: len(outcome.order) >= after)
+
+
+def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a test's coroutine, but not for ever."""
+    asyncio.run(asyncio.wait_for(test(), PATIENCE))
+
+
+@asynccontextmanager
+async def loaded(path: str = "fake:0", options: LoadOptions = SMALL) -> AsyncGenerator[Worker]:
+    """A worker while the block runs."""
+    worker = await Worker.start("tiny", path, options)
+    try:
+        yield worker
+    finally:
+        await worker.close()
+    assert not psutil.pid_exists(worker.pid)
+
+
+def asking(worker: Worker, prompt: str, *, num_predict: int = -1) -> AsyncGenerator[Chunk | Finished]:
+    """The replies to a prompt."""
+    return worker.generate(prompt, sampling=GREEDY, stop=[], num_predict=num_predict, num_ctx=256, num_keep=4)
+
+
+async def answer(worker: Worker, prompt: str, *, num_predict: int = -1) -> str:
+    """The whole answer."""
+    replies = [reply async for reply in asking(worker, prompt, num_predict=num_predict)]
+    assert isinstance(replies[-1], Finished)
+    return "".join(reply.text for reply in replies if isinstance(reply, Chunk))

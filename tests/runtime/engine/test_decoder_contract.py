@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,16 @@ def test_special_tokens_of_a_prompt_are_recognised_once(decoder: Decoder) -> Non
     tokens = decoder.tokenize("a")
     assert decoder.tokenize("a") == tokens
     assert decoder.special_token(begin) is not None
+
+
+def test_any_thread_may_ask_for_tokens_while_the_loop_runs(decoder: Decoder) -> None:
+    texts = ["", TEXT, SENTENCE * 20]
+    expected = [decoder.tokenize(text) for text in texts]
+    alone = run(decoder, [ask(1, SENTENCE, num_predict=20)]).texts[1]
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(lambda: [decoder.tokenize(text) for text in texts]) for _ in range(60)]
+        assert run(decoder, [ask(1, SENTENCE, num_predict=20)]).texts[1] == alone
+        assert all(done.result() == expected for done in asked)
 
 
 @pytest.mark.parametrize("text", ["", "a", "no such token", "é€", "\0", "<|nothing|>"])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -19,41 +17,11 @@ from corral.runtime.engine.process import (
     Worker,
     WorkerDiedError,
 )
-from corral.runtime.engine.protocol import Chunk, Finished, LoadOptions, Sampling
+from corral.runtime.engine.protocol import Chunk, LoadOptions
 from corral.store.errors import FileError
 
 from tests.runtime.conftest import PATIENCE, freeze, kill
-
-SMALL = LoadOptions(num_ctx=256, slots=2, num_thread=1)
-
-
-def in_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a test's coroutine, but not for ever."""
-    asyncio.run(asyncio.wait_for(test(), PATIENCE))
-
-
-@asynccontextmanager
-async def loaded(path: str = "fake:0", options: LoadOptions = SMALL) -> AsyncGenerator[Worker]:
-    """A worker while the block runs."""
-    worker = await Worker.start("tiny", path, options)
-    try:
-        yield worker
-    finally:
-        await worker.close()
-    assert not psutil.pid_exists(worker.pid)
-
-
-def asking(worker: Worker, prompt: str, *, num_predict: int = -1) -> AsyncGenerator[Chunk | Finished]:
-    """The replies to a prompt."""
-    sampling = Sampling(temperature=0)
-    return worker.generate(prompt, sampling=sampling, stop=[], num_predict=num_predict, num_ctx=256, num_keep=4)
-
-
-async def answer(worker: Worker, prompt: str, *, num_predict: int = -1) -> str:
-    """The whole answer."""
-    replies = [reply async for reply in asking(worker, prompt, num_predict=num_predict)]
-    assert isinstance(replies[-1], Finished)
-    return "".join(reply.text for reply in replies if isinstance(reply, Chunk))
+from tests.runtime.engine.conftest import SMALL, answer, asking, in_loop, loaded
 
 
 def test_a_worker_answers_several_at_once() -> None:

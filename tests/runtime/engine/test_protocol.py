@@ -12,6 +12,8 @@ from corral.runtime.engine.protocol import (
     MAX_FRAME,
     Cancel,
     Chunk,
+    Count,
+    Counted,
     Failed,
     Finished,
     Frames,
@@ -34,6 +36,7 @@ REPLIES: list[Reply] = [
     Chunk(7, "text, 10 € and \0"),
     Chunk(8, ""),
     Finished(7, "stop", prompt_tokens=3, prompt_seconds=0.1, tokens=9, seconds=1.5, truncated=0),
+    Counted(9, 1 << 20),
     Failed(8, "the KV cache is full"),
 ]
 
@@ -45,8 +48,9 @@ def test_every_reply_comes_back_as_it_was_sent() -> None:
 
 def test_every_request_comes_back_as_it_was_sent() -> None:
     generate = Generate(1, "Say: é", Sampling(seed=-1), ["</s>", ""], num_predict=-1, num_ctx=8, num_keep=4)
-    wire = frame(generate) + frame(Cancel(1))
-    assert [decode_request(body) for body in Frames().feed(wire)] == [generate, Cancel(1)]
+    requests = [generate, Count(2, "How long, 10 €?"), Cancel(1)]
+    wire = b"".join(map(frame, requests))
+    assert [decode_request(body) for body in Frames().feed(wire)] == requests
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 64])

@@ -53,11 +53,51 @@ def error_of(reply: requests.Response, status: int) -> str:
         ("/api/chat", CHAT | {"think": "high"}, 400, '"tiny" does not support thinking'),
         (
             "/api/chat",
-            {"model": "tiny", "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f"}}]}]},
+            CHAT | {"tools": [{"type": "function"}]},
             400,
-            "tool_calls are not supported yet",
+            "registry.ollama.ai/library/tiny:latest does not support tools",
         ),
-        ("/api/chat", CHAT | {"tools": [{"type": "function"}]}, 400, "tiny does not support tools"),
+        (
+            "/api/generate",
+            GENERATE | {"suffix": "end"},
+            400,
+            "registry.ollama.ai/library/tiny:latest does not support insert",
+        ),
+        ("/api/generate", GENERATE | {"raw": True, "suffix": "end"}, 400, "raw mode does not support suffix"),
+        ("/api/generate", GENERATE | {"images": ["aGk="]}, 400, "images are not supported by this model"),
+        (
+            "/api/chat",
+            {"model": "tiny", "messages": [{"role": "user", "content": "hi", "images": ["aGk="]}]},
+            400,
+            "images are not supported by this model",
+        ),
+        (
+            "/api/chat",
+            CHAT | {"think": "much"},
+            400,
+            'invalid think value: "much" (must be "high", "medium", "low", "max", true, or false)',
+        ),
+        (
+            "/api/generate",
+            GENERATE | {"think": ""},
+            400,
+            'invalid think value: "" (must be "high", "medium", "low", "max", true, or false)',
+        ),
+        (
+            "/api/generate",
+            GENERATE | {"think": 1},
+            400,
+            'think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
+        ),
+        (
+            "/api/chat",
+            {
+                "model": "tiny",
+                "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}],
+            },
+            400,
+            'the arguments of a call of "f" are no JSON object',
+        ),
         (
             "/api/generate",
             GENERATE | {"format": "xml"},
@@ -131,9 +171,7 @@ def test_error_an_option_of_the_wrong_type(fake: FakeServer, options: dict[str, 
     assert error_of(fake.post("/api/generate", body.encode()), 400) == text
 
 
-@pytest.mark.parametrize(
-    "content", [{"images": ["aGk="]}, {"content": [{"type": "image_url"}]}, {"content": [{"text": "a"}]}]
-)
+@pytest.mark.parametrize("content", [{"content": [{"type": "image_url"}]}, {"content": [{"text": "a"}]}])
 def test_error_what_is_no_text_is_refused(fake: FakeServer, content: dict[str, Any]) -> None:
     body = {"model": "tiny", "messages": [{"role": "user", "content": "hi"} | content]}
     assert "supported" in error_of(fake.post("/api/chat", body), 400)
@@ -141,14 +179,11 @@ def test_error_what_is_no_text_is_refused(fake: FakeServer, content: dict[str, A
 
 def test_error_what_cannot_be_done_yet_is_refused_and_not_ignored(fake: FakeServer) -> None:
     for change in (
-        {"suffix": "end"},
         {"context": [1, 2]},
-        {"images": ["aGk="]},
         {"format": "json"},
         {"logprobs": True},
         {"top_logprobs": 3},
         {"truncate": False},
-        {"_debug_render_only": True},
     ):
         assert "not supported yet" in error_of(fake.post("/api/generate", GENERATE | change), 400)
 

@@ -15,8 +15,23 @@ SOAK = "CORRAL_SOAK" in os.environ
 ROUNDS = 20_000 if SOAK else 300
 MESSAGES = [{"role": "user", "content": "say:a;"}]
 REQUESTS: dict[str, dict[str, Any]] = {
-    "/api/generate": {"model": "tiny", "prompt": "say:a;", "system": "", "template": "", "raw": False, "suffix": ""},
-    "/api/chat": {"model": "twin", "messages": MESSAGES, "tools": [], "think": False, "format": ""},
+    "/api/generate": {
+        "model": "tiny",
+        "prompt": "say:a;",
+        "system": "",
+        "template": "",
+        "raw": False,
+        "suffix": "",
+        "_debug_render_only": False,
+    },
+    "/api/chat": {
+        "model": "twin",
+        "messages": MESSAGES,
+        "tools": [],
+        "think": False,
+        "format": "",
+        "_debug_render_only": False,
+    },
     "/api/show": {"model": "twin", "verbose": True, "system": ""},
     "/v1/chat/completions": {"model": "tiny", "messages": MESSAGES, "stop": "z", "n": 1, "stream_options": {}},
 }
@@ -68,6 +83,7 @@ VALUES: list[Any] = [
     *(
         [{"role": "tool", "content": None}],
         [{"role": "assistant", "tool_calls": [{}]}],
+        [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": '{"a": [1]}'}}]}, *MESSAGES],
         [{"images": ["!"]}],
         {"role": "user"},
     ),

@@ -144,7 +144,11 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"modalities": ["text", "audio"]}, "modalities is not supported yet"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction is not supported yet"),
         ({"reasoning_effort": "high"}, "reasoning_effort is not supported yet"),
-        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "tool_calls are not supported yet"),
+        (
+            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
+            'the arguments of a call of "f" are no JSON object',
+        ),
+        ({"messages": [{"role": "assistant", "tool_calls": [5]}]}, "Expected `object`"),
         (body([{"type": "image_url", "image_url": {"url": "data:"}}]), "only text parts"),
         (body([{"type": "text", "text": 5}]), "only text parts"),
     ],

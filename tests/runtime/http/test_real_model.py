@@ -64,6 +64,29 @@ def test_error_a_model_killed_in_a_stream_is_an_error_line_and_the_next_is_serve
     assert real.ask("GET", "/").text == "Ollama is running"
 
 
+def test_what_is_shown_is_what_the_model_reads_and_no_token_too_many(real: FakeServer) -> None:
+    numbers = [f"{i}, " * 5 for i in range(60)]
+    messages = [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(numbers[:-1])]
+
+    def shown(num_ctx: int) -> str:
+        body = {"model": "smol", "messages": messages, "_debug_render_only": True, "options": {"num_ctx": num_ctx}}
+        return real.post("/api/chat", body).json()["_debug_info"]["rendered_template"]
+
+    options = {"num_ctx": 512, "num_predict": 3}
+    whole = real.post("/api/chat", {"model": "smol", "messages": messages, "stream": False, "options": options}).json()
+    text = shown(512)
+    raw = {"model": "smol", "prompt": text, "raw": True, "stream": False, "options": options}
+    again = real.post("/api/generate", raw).json()
+    assert whole["message"]["content"] == again["response"]
+    tokens = whole["prompt_eval_count"]
+    assert 400 < tokens == again["prompt_eval_count"] <= 512
+    assert "You are a helpful assistant." in text
+    assert numbers[0] not in text
+    assert numbers[-2] in text
+    assert shown(tokens) == text
+    assert len(shown(tokens - 1)) < len(text)
+
+
 def test_strange_load_options_are_an_answer(real: FakeServer) -> None:
     for options in (
         {"num_thread": 10**6},

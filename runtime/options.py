@@ -1,0 +1,97 @@
+"""Options: from what a Modelfile and a request say to how a model is loaded and its tokens are chosen."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_options
+from ..store.errors import InputError
+from .dialogue.prompt import MAX_PROMPT
+from .engine.protocol import LoadOptions, Sampling
+from .served import ServedModel
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONTEXT = 4096
+MAX_BATCH = 2048
+"""Tokens evaluated at once: the engine allocates logits for each, and more make nothing faster."""
+MAX_STOPS = 256
+"""Stop texts of a request: each is looked for after every token, and together they are no longer than a prompt."""
+_MAX_CELLS = (1 << 31) - 1
+"""Tokens a KV cache may hold; the engine counts them in 32 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDefaults:
+    """What the environment decides for all models."""
+
+    slots: int = 4
+    num_ctx: int = 0
+    """0: 4096, or the model's own context where that is smaller."""
+    num_thread: int = 0
+    deterministic: bool = False
+    keep_alive: float = 300.0
+
+
+def merged_options(model: ServedModel, asked: Mapping[str, object]) -> dict[str, Value]:
+    """The request's options over the model's. Raises InputError for one of the wrong type in the request."""
+    # Models of other makers may have stored anything; what is not a parameter here has no effect.
+    stored, _ = read_options(model.parameters)
+    given, ignored = read_options(asked)
+    if whole(given, "num_ctx") <= 0:
+        given.pop("num_ctx", None)  # as if it were not given
+    for name in ignored:
+        log.warning("%s: option %r has no effect", model.name, name)
+    return merge_parameters(stored, given)
+
+
+def load_options(model: ServedModel, options: Mapping[str, Value], defaults: EngineDefaults) -> LoadOptions:
+    """How the model is to be loaded."""
+    trained = model.header.context_length or 1 << 20
+    wanted = _positive(options, "num_ctx") or defaults.num_ctx or DEFAULT_CONTEXT
+    threads = min(whole(options, "num_thread"), defaults.num_thread or len(os.sched_getaffinity(0)))
+    use_mmap = options.get("use_mmap")
+    return LoadOptions(
+        num_ctx=max(4, min(wanted, trained, _MAX_CELLS // defaults.slots)),
+        slots=defaults.slots,
+        num_batch=min(_positive(options, "num_batch") or 512, MAX_BATCH),
+        num_gpu=whole(options, "num_gpu"),
+        main_gpu=whole(options, "main_gpu"),
+        use_mmap=use_mmap is not False,
+        num_thread=threads if threads > 0 else defaults.num_thread,
+        deterministic=defaults.deterministic,
+    )
+
+
+def sampling_options(options: Mapping[str, Value], num_ctx: int) -> Sampling:
+    """How the next token is to be chosen."""
+    given = {name: value for name, value in options.items() if name in Sampling.__struct_fields__}
+    numbers = {name: whole(options, name) for name in given if PARAMETERS[name].kind == "int"}
+    if numbers.get("repeat_last_n", 0) > num_ctx:  # the engine allocates as many
+        numbers["repeat_last_n"] = num_ctx
+    return Sampling(**(given | numbers))  # pyright: ignore[reportArgumentType] - typed by the table
+
+
+def stop_texts(options: Mapping[str, Value]) -> list[str]:
+    """The texts that end an answer. Raises InputError when there are too many."""
+    value = options.get("stop")
+    stops = list(dict.fromkeys(value)) if isinstance(value, list) else []
+    if len(stops) > MAX_STOPS:
+        raise InputError(f"{len(stops)} stop texts, at most {MAX_STOPS} are taken")
+    if (size := sum(map(len, stops))) > MAX_PROMPT:
+        raise InputError(f"the stop texts have {size} characters, at most {MAX_PROMPT} are taken")
+    return stops
+
+
+def whole(options: Mapping[str, Value], name: str) -> int:
+    """An option's value, or its default, cut to what frames and the engine can carry."""
+    value = options.get(name, PARAMETERS[name].default)
+    return max(-(1 << 63), min(value, (1 << 63) - 1)) if isinstance(value, int) else 0
+
+
+def _positive(options: Mapping[str, Value], name: str) -> int:
+    """The value; 0, which is "not given", also for what is less."""
+    return max(0, whole(options, name))
