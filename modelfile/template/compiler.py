@@ -1,7 +1,7 @@
 """Compile: a template's tree to Python functions, which a Run calls. Pure.
 
 Nothing a template says becomes code: its variables get numbers, and its texts are string literals. The names the functions
-use are `run`, the Run; `w`, which prints a text; `t` for truth, `f` for a field, and `x`, the last value looked at.
+use are `run`, the Run; `w`, which prints a text; `t` for truth, `f` and `g` for a field, and `x`, the last value looked at.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lark import Token, Tree
 from .errors import TemplateError
 from .functions import Function
 from .literals import constant
-from .run import Run, field
+from .run import Run, field, field_or_nil
 from .values import Value, truth
 
 Body = Callable[["Run", Value], None]
@@ -23,7 +23,7 @@ FILE = "<template>"
 """What tracebacks call the functions' code."""
 _MAX_COMPARED = 64
 """Characters of a constant that texts are compared with directly, without asking the budget."""
-_TURN, _PER_COST = 64, 8
+_TURN, _PER_COST = 16, 8
 """What a turn of a loop costs, and how many characters of its code cost one more."""
 
 
@@ -38,28 +38,34 @@ class Program:
     """The template's line for each line of the code."""
 
 
-def compile_tree(tree: Tree[Token], functions: Mapping[str, Function]) -> Program:
-    """The program of a parsed template. Raises TemplateError, with a line."""
-    compiler = _Compiler(functions)
-    compiler.body("main", tree)
-    names: dict[str, Any] = {"t": truth, "f": field}
+def compile_tree(tree: Tree[Token], functions: Mapping[str, Function], *, is_open: bool = False) -> Program:
+    """The program of a parsed template. Raises TemplateError, with a line.
+
+    `is_open` is for the last part of a prompt written exchange by exchange, which Ollama executes as a template of its own:
+    it knows no templates by name, no functions but those given, and takes what is missing for nothing.
+    """
+    compiler = _Compiler(functions, is_open=is_open)
+    compiler.template(tree)
+    names: dict[str, Any] = {"t": truth, "f": field, "g": field_or_nil}
     try:
         exec(compile("\n".join(compiler.code), FILE, "exec"), names)  # noqa: S102 - see the top
     # Python's own bounds: indentation, parentheses, loops in loops, its compiler's stack.
     except (SyntaxError, MemoryError):
         raise TemplateError("nested too deeply") from None
     templates: dict[str, Body] = {name: names[function] for name, function in compiler.templates.items()}
-    return Program(names["main"], templates, functions, compiler.lines)
+    return Program(templates.get("") or names["main"], {} if is_open else templates, functions, compiler.lines)
 
 
 class _Compiler:
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    def __init__(self, functions: Mapping[str, Function], *, is_open: bool) -> None:
         self.code: list[str] = []
         self.lines: list[int | None] = [None]
         self.templates: dict[str, str] = {}
         """The functions of what define and block name."""
+        self._bodies: dict[str, Tree[Token]] = {}
         self._separate: list[tuple[str, Tree[Token]]] = []
         self._functions = functions
+        self._is_open = is_open
         self._scope: list[tuple[str, str]] = []
         """The template's variables, and their names here."""
         self._dot = ""
@@ -68,15 +74,26 @@ class _Compiler:
         self._line: int | None = None
         self._count = 0
 
-    def body(self, function: str, tree: Tree[Token]) -> None:
-        """Write a function: a body that sees neither the variables nor the ranges around it; and those it names."""
+    def template(self, tree: Tree[Token]) -> None:
+        """Write the functions of a template and of those it names."""
+        for child in tree.children:
+            if isinstance(child, Tree) and child.data == "define":
+                self._define(child)
+        self._body("main", tree)
+        while self._separate:
+            self._body(*self._separate.pop())
+        if "" in self.templates and not _is_empty(tree):
+            if not _is_empty(self._bodies[""]):
+                raise TemplateError('multiple definition of template ""')
+            del self.templates[""]
+
+    def _body(self, function: str, tree: Tree[Token]) -> None:
+        """A function that sees neither the variables nor the ranges around it."""
         self._scope, self._dot, self._ranges, self._depth = [("$", "root")], "root", 0, 0
         self._add(f"def {function}(run, root):")
         self._depth = 1
         self._add("w = run.out.append")
-        self._nodes(tree)
-        while self._separate:
-            self.body(*self._separate.pop())
+        self._nodes(tree, at_top=function == "main")
 
     def _add(self, statement: str) -> None:
         self.code.append(" " * self._depth + statement)
@@ -86,10 +103,13 @@ class _Compiler:
         self._count += 1
         return f"{letter}{self._count}"
 
-    def _nodes(self, tree: Tree[Token]) -> None:
+    def _nodes(self, tree: Tree[Token], *, at_top: bool = False) -> None:
         for child in _trees(tree):
             self._line = _line(child) or self._line
-            self._node(child)
+            if child.data != "define":
+                self._node(child)
+            elif not at_top:
+                raise TemplateError("unexpected {{define}}", line=self._line)
 
     def _block(self, tree: Tree[Token]) -> None:
         """Statements below the last one."""
@@ -110,27 +130,35 @@ class _Compiler:
                 self._branch(tree, "if")
             case "range_":
                 self._range(tree)
-            case "define":
-                self._define(_string(tree.children[0]), _trees(tree)[0])
             case "block":
-                pipeline, body = _trees(tree)
-                name = _string(tree.children[0])
-                if name not in self.templates:
-                    self._define(name, body)
-                self._add(f"run.call({name!r}, {self._expression(pipeline)})")
+                self._define(tree)
+                self._call(tree, _trees(tree)[0])
             case "call_template":
                 arguments = _trees(tree)
-                argument = self._expression(arguments[0]) if arguments else "None"
-                self._add(f"run.call({_string(tree.children[0])!r}, {argument})")
+                if not arguments:
+                    raise TemplateError("undefined template specified", line=_line(tree), hint="give it a value: a dot")
+                self._call(tree, arguments[0])
             case _:
                 word = "break" if tree.data == "break_" else "continue"
                 if not self._ranges:
                     raise TemplateError(f"{word} outside range", line=_line(tree))
                 self._add(word)
 
-    def _define(self, name: str, tree: Tree[Token]) -> None:
+    def _call(self, tree: Tree[Token], argument: Tree[Token]) -> None:
+        self._add(f"run.call({_string(tree.children[0])!r}, {self._expression(argument)})")
+
+    def _define(self, tree: Tree[Token]) -> None:
+        """Take note of a named template. Of two, one is empty, and the other counts."""
+        if self._is_open:
+            return
+        name, body = _string(tree.children[0]), _trees(tree)[-1]
+        if name in self._bodies and _is_empty(body):
+            return
+        if name in self._bodies and not _is_empty(self._bodies[name]):
+            raise TemplateError(f"multiple definition of template {name!r}", line=_line(tree))
+        self._bodies[name] = body
         self.templates[name] = self._new("template")
-        self._separate.append((self.templates[name], tree))
+        self._separate.append((self.templates[name], body))
 
     def _action(self, tree: Tree[Token]) -> None:
         value = self._expression(tree)
@@ -167,6 +195,11 @@ class _Compiler:
         items = self._new("i")
         source = self._expression(_trees(clause)[0])
         names = [self._bound(token, declares=not assigns) for token in tokens if token.type == "VARIABLE"]
+        for name in names:  # until the first turn they are what is gone over
+            if assigns:
+                self._add(name)  # fails when nothing has declared it
+            self._add(f"{name} = {items} = {source}")
+            source = items
         self._add(f"{items} = run.{'pairs' if len(names) > 1 else 'values'}({source})")
         self._dot = self._new("d")
         if otherwise:
@@ -190,19 +223,35 @@ class _Compiler:
         if otherwise:
             self._depth -= 1
             self._add("else:")
-            self._block(_trees(otherwise[0])[0])
+            self._nothing(_trees(otherwise[0])[0])
         del self._scope[known:]
+
+    def _nothing(self, tree: Tree[Token]) -> None:
+        """The `else` of a range, which a `break` in it ends."""
+        if any(tree.find_data("break_")):
+            self._depth += 1
+            self._add("for x in '.':")
+            self._block(tree)
+            self._depth -= 1
+        else:
+            self._block(tree)
 
     def _expression(self, tree: Tree[Token]) -> str:
         match tree.data:
             case "declare" | "assign":
-                value = self._expression(_trees(tree)[0])
-                return f"({self._bound(tree.children[0], declares=tree.data == 'declare')} := {value})"
+                value, token = self._expression(_trees(tree)[0]), tree.children[0]
+                if tree.data == "assign":  # reading it fails when nothing has declared it
+                    value = f"({self._bound(token, declares=False)}, {value})[1]"
+                return f"({self._bound(token, declares=tree.data == 'declare')} := {value})"
             case "pipeline":
-                value = None
-                for command in _trees(tree):
+                first, *others = _trees(tree)
+                value = self._command(first, None)
+                for command in others:
+                    operand = _trees(command)[0]
+                    if operand.data in ("string", "number", "constant", "dot"):
+                        raise TemplateError("non executable command in pipeline", line=_line(command))
                     value = self._command(command, value)
-                return value or "None"
+                return value
             case _:
                 return self._operand(tree)
 
@@ -211,7 +260,7 @@ class _Compiler:
         name = str(token)
         if "." in name:
             raise TemplateError(f"cannot set {name}", line=_line(token))
-        if declares:
+        if declares or not any(name == known for known, _ in self._scope):
             self._scope.append((name, self._new("v")))
         return self._known(name, token)
 
@@ -227,15 +276,18 @@ class _Compiler:
         if first.data == "function":
             return self._function(str(first.children[0]), arguments, first, rest)
         if arguments:
-            raise TemplateError("can't give argument to non-function", line=_line(first))
+            return "run.fail('argument for what is no function')"
+        if first.data == "constant" and first.children[0] == "nil":
+            return "run.fail('nil is not a command')"
         return self._expression(first)
 
     def _function(self, name: str, arguments: list[str], tree: Tree[Token], rest: list[Tree[Token]]) -> str:
         if name in ("and", "or"):
-            if not arguments:
-                raise TemplateError(f"wrong number of args for {name}", line=_line(tree))
-            return self._shortcut(name, arguments)
+            wrong = f"wrong number of args for {name}"
+            return self._shortcut(name, arguments) if arguments else f"run.fail({wrong!r})"
         if name not in self._functions:
+            if self._is_open:
+                return f"run.fail({f'{name} is not defined in what comes before .Response'!r})"
             raise TemplateError(f'function "{name}" not defined', line=_line(tree))
         call = f"run.function({name!r}, {', '.join(arguments)})"
         if name == "not" and len(arguments) == 1:
@@ -263,28 +315,38 @@ class _Compiler:
             case "dot":
                 return self._dot
             case "field":
-                return _walk(self._dot, str(token))
+                return self._walk(self._dot, str(token), is_nil_known=self._dot == "root")
             case "variable":
                 name, _, fields = str(token).partition(".")
-                return _walk(self._known(name, token), f".{fields}" if fields else "")
+                return self._walk(self._known(name, token), f".{fields}" if fields else "", is_nil_known=True)
             case "chain":
-                return _walk(self._expression(_trees(tree)[0]), str(tree.children[-1]))
+                path = "".join(map(str, tree.children[1:]))
+                return self._walk(self._expression(_trees(tree)[0]), path, is_nil_known=True)
             case "function":
                 return self._function(str(token), [], tree, [])
             case _:
                 value = constant(str(token), _line(token))
+                if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                    return f"run.fail({f'{token} overflows int'!r})"
                 return f"({value!r})" if isinstance(value, int | float) else repr(value)
 
-
-def _walk(value: str, path: str) -> str:
-    for name in path.split(".")[1:]:
-        value = f"f({value}, {name!r})"
-    return value
+    def _walk(self, value: str, path: str, *, is_nil_known: bool) -> str:
+        """Fields of fields. What a pipeline found to be nil has any field, and all are nil; what a field is does not."""
+        for i, name in enumerate(path.split(".")[1:]):
+            value = f"{'g' if self._is_open or (is_nil_known and i == 0) else 'f'}({value}, {name!r})"
+        return value
 
 
 def _truth(test: str) -> str:
     is_bool = test.startswith(("(not ", "(x == ", "(x != "))
     return test if is_bool else f"(x if type(x := {test}) is str else t(x))"
+
+
+def _is_empty(tree: Tree[Token]) -> bool:
+    """Whether a template's body is nothing but blanks."""
+    return all(
+        child.data == "define" or (child.data == "text" and str(child.children[0]).isspace()) for child in _trees(tree)
+    )
 
 
 def _trees(tree: Tree[Token]) -> list[Tree[Token]]:

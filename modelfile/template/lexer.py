@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
@@ -13,14 +14,16 @@ from lark.lexer import Lexer
 from .errors import TemplateError
 
 _SPACE = " \t\r\n"
-_COMMENT = re.compile(r"(?:-[ \t\r\n]+)?/\*")
+_COMMENT = re.compile(r"(?:-[ \t\r\n])?/\*")
+_COMMENT_END = re.compile(r"([ \t\r\n]-)?\}\}")
 _INSIDE = re.compile(
     r"""
     (?P<SKIP>[ \t\r\n]+)
   | (?P<_DECLARE>:=) | (?P<ASSIGN>=) | (?P<_PIPE>\|) | (?P<_LPAR>\() | (?P<_RPAR>\)) | (?P<_COMMA>,)
   | (?P<STRING>"(?:[^"\\\n]|\\.)*"|`[^`]*`)
   | (?P<CHARACTER>'(?:[^'\\\n]|\\.)+')
-  | (?P<NUMBER>[+-]?(?:0[xXoObB][0-9a-fA-F_]+|[0-9][0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9]+)?|\.[0-9]+(?:[eE][+-]?[0-9]+)?))
+  | (?P<NUMBER>[+-]?(?:0[xX][0-9a-fA-F_.]+(?:[pP][+-]?[0-9_]+)?
+                    |(?:[0-9]|\.[0-9])[0-9_oObBxX.]*(?:[eE][+-]?[0-9_]+)?))
   | (?P<VARIABLE>\$\w*(?:\.[^\W\d]\w*)*)
   | (?P<FIELD>(?:\.[^\W\d]\w*)+)
   | (?P<DOT>\.)
@@ -28,6 +31,14 @@ _INSIDE = re.compile(
     """,
     re.VERBOSE,
 )
+_AFTER = re.compile(r"[ \t\r\n|)]|\}\}|,|:=|$")
+"""What may follow an operand: two of them need a blank between."""
+_OPERANDS = frozenset(
+    ("STRING", "CHARACTER", "NUMBER", "VARIABLE", "FIELD", "DOT", "IDENTIFIER", "CONSTANT", "CHAIN", "_RPAR")
+)
+_CHAINED = frozenset(("IDENTIFIER", "_RPAR", "CHAIN"))
+"""What a field may follow at once."""
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _OPENERS = {
     "if": "_IF",
     "with": "_WITH",
@@ -90,7 +101,7 @@ class _Scanner:
         end = self._text.find("*/", self._at)
         if end < 0:
             raise self._wrong("unclosed comment", opening)
-        closing = re.compile(r"([ \t\r\n]+-)?\}\}").match(self._text, end + 2)
+        closing = _COMMENT_END.match(self._text, end + 2)
         if not closing:
             raise self._wrong("comment ends before closing delimiter", opening)
         self._at = closing.end()
@@ -112,14 +123,27 @@ class _Scanner:
                 raise self._wrong(f"unexpected {self._text[self._at]!r} in operand", self._at)
             start, self._at = self._at, found.end()
             kind = found.lastgroup or ""
-            if kind == "FIELD" and start > 0 and self._text[start - 1] == ")":
-                kind = "CHAIN"
-            if kind == "CHARACTER":
-                kind = "NUMBER"
+            if kind == "SKIP":
+                continue
+            is_keyword = kind == "IDENTIFIER" and not tokens and found[0] in _OPENERS
+            is_name = kind == "STRING" and len(tokens) == 1 and str(tokens[0]) in ("template", "block")
+            if kind == "FIELD" and tokens and tokens[-1].end_pos == start and tokens[-1].type in _CHAINED:
+                kind = "CHAIN" if not _is_keyword(tokens) else kind
             if kind == "IDENTIFIER" and found[0] in ("true", "false", "nil"):
                 kind = "CONSTANT"
-            if kind != "SKIP":
-                tokens.append(self._token(kind, found[0], start))
+            self._check(kind, found[0], start, joins=is_keyword or is_name)
+            tokens.append(self._token("NUMBER" if kind == "CHARACTER" else kind, found[0], start))
+
+    def _check(self, kind: str, text: str, start: int, *, joins: bool) -> None:
+        """Refuse letters that are none to Go, and operands that stand together."""
+        if kind in ("IDENTIFIER", "FIELD", "VARIABLE", "CHAIN"):
+            for found in _NOT_ASCII.finditer(text):
+                if unicodedata.category(found[0]) not in ("Lu", "Ll", "Lt", "Lm", "Lo", "Nd"):
+                    raise self._wrong(f"bad character {found[0]!r}", start)
+        following = self._text[self._at : self._at + 1]
+        may_join = (kind in _CHAINED and following == ".") or (joins and following in ("(", "."))
+        if kind in _OPERANDS and not may_join and not _AFTER.match(self._text, self._at):
+            raise self._wrong(f"unexpected {following!r} in operand", self._at)
 
     def _joined(self, tokens: list[Token], opening: int) -> list[Token]:
         """The action's tokens with its keyword made the opening terminal."""
@@ -140,10 +164,15 @@ class _Scanner:
                 return [self._token("_OPEN", "{{", opening), *tokens, close]
 
     def _token(self, kind: str, value: str, at: int) -> Token:
-        return Token(kind, value, start_pos=at, line=self._line(at))
+        return Token(kind, value, start_pos=at, line=self._line(at), end_pos=at + len(value))
 
     def _line(self, at: int) -> int:
         return bisect_left(self._line_ends, at) + 1
 
     def _wrong(self, message: str, at: int) -> TemplateError:
         return TemplateError(message, line=self._line(at))
+
+
+def _is_keyword(tokens: list[Token]) -> bool:
+    """Whether the only token yet is a word like `if`, which a field may follow at once."""
+    return len(tokens) == 1 and tokens[0].type == "IDENTIFIER" and str(tokens[0]) in _OPENERS

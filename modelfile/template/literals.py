@@ -53,13 +53,23 @@ def _unescaped(text: str, quote: str) -> str:
 
 
 def _number(text: str) -> int | float:
-    try:
-        whole = int(text, 8) if _OCTAL.fullmatch(text) else int(text, 0)
-    except ValueError:
-        real = float(text)
-        if not math.isfinite(real):
-            raise
-        return real
-    if not -(2**63) <= whole < 2**64:
+    """Go's number; imaginary ones are not supported. Raises ValueError."""
+    digits = text.lstrip("+-").lower()
+    if "p" in digits or (digits.startswith("0x") and "." in digits):
+        if "p" not in digits:
+            raise ValueError(text)
+        real = float.fromhex(text.replace("_", ""))
+    else:
+        try:
+            whole = int(text, 8) if _OCTAL.fullmatch(text) else int(text, 0)
+        except ValueError:
+            if _OCTAL.fullmatch(text):
+                raise
+            real = float(text)
+        else:
+            if not -(2**63) <= whole < 2**64:
+                raise ValueError(text)
+            return whole
+    if not math.isfinite(real):
         raise ValueError(text)
-    return whole
+    return real

@@ -14,6 +14,7 @@ from lark.exceptions import UnexpectedToken
 from .collate import render_chat, render_infill
 from .compiler import Program, compile_tree
 from .conversation import ChatMessage, Conversation, Think
+from .cut import cut
 from .errors import TemplateError
 from .functions import functions
 from .lexer import TemplateLexer
@@ -22,6 +23,8 @@ from .values import Value
 
 MAX_TEXT = 64 << 10
 """Characters of a template."""
+_OLLAMA = frozenset(("json", "currentDate", "yesterdayDate", "toTypeScriptType"))
+"""The functions that are not Go's; the last part of a prompt written exchange by exchange is executed without them."""
 
 
 def _today() -> date:
@@ -43,7 +46,7 @@ class Template:
             self._tree = _parse(text)
             if not _fields(self._tree) & {"messages", "response"}:
                 self._tree.children += _parse("{{ .Response }}").children
-            self._full = self._compiled(self._tree)
+            self._full = compile_tree(self._tree, functions(today))
 
     @cached_property
     def variables(self) -> tuple[str, ...]:
@@ -87,10 +90,8 @@ class Template:
 
     @cached_property
     def _open(self) -> Program:
-        return self._compiled(_cut(self._tree)[0])
-
-    def _compiled(self, tree: Tree[Token]) -> Program:
-        return compile_tree(tree, functions(self._today))
+        known = functions(self._today)
+        return compile_tree(cut(self._tree), {name: known[name] for name in known if name not in _OLLAMA}, is_open=True)
 
 
 def _parse(text: str) -> Tree[Token]:
@@ -120,29 +121,12 @@ def _grammar() -> Lark:
 
 
 def _fields(tree: Tree[Token]) -> set[str]:
-    kinds = ("FIELD", "CHAIN", "VARIABLE")
-    tokens = tree.scan_values(lambda token: isinstance(token, Token) and token.type in kinds)
-    return {part.lower() for token in tokens for part in str(token).split(".")[1:]}
-
-
-def _cut(tree: Tree[Token]) -> tuple[Tree[Token], bool]:
-    """The tree without what stands after the first printed `.Response`, in document order; and whether there was one.
-
-    What `if`, `range` and `with` test is not looked at, but what they enclose is.
-    """
-    children: list[Tree[Token] | Token] = []
-    found = False
-    for i, child in enumerate(tree.children):
+    """The fields that Ollama sees: none behind a parenthesis."""
+    found: set[str] = set()
+    for child in tree.children:
         if isinstance(child, Token):
-            children.append(child)
-        elif child.data in ("action", "call_template"):
-            children.append(child)
-            found = "response" in _fields(child)
-        elif tree.data != "list" and i == 0:
-            children.append(child)  # the condition
-        else:
-            inner, found = _cut(child) if child.data not in ("pipeline", "range_clause", "text") else (child, False)
-            children.append(inner)
-        if found:
-            break
-    return Tree(tree.data, children), found
+            if child.type in ("FIELD", "VARIABLE"):
+                found.update(part.lower() for part in str(child).split(".")[1:])
+        elif child.data != "chain":
+            found |= _fields(child)
+    return found

@@ -16,7 +16,7 @@ MAX_OUTPUT = 64 << 20
 """Characters a template may print."""
 BUDGET = 1 << 25
 """What a run may spend: turns of loops, calls, and the characters that functions read and return."""
-_CALL = 32
+_CALL = 64
 _MADE = 8
 """For each character of text that is made of other values; what is only passed on costs 1."""
 _MAX_DEPTH = 200
@@ -41,6 +41,8 @@ class Run:
             if error.line is None and (line := self._line(error.__traceback__)):
                 raise TemplateError(error.reason, line=line, hint=error.hint) from None
             raise
+        except NameError:  # a variable whose declaration was passed over
+            raise TemplateError("undefined variable") from None
         except (ValueError, ArithmeticError) as cause:  # a number from outside that cannot be printed
             raise TemplateError(str(cause)) from None
         return "".join(self.out)
@@ -65,6 +67,10 @@ class Run:
     def stop(self) -> NoReturn:
         """The budget is used up."""
         raise TemplateError("takes too many steps, or handles too much text")
+
+    def fail(self, why: str) -> NoReturn:
+        """What the compiler knows to be wrong, should it come to that."""
+        raise TemplateError(why)
 
     def show(self, value: Value) -> str:
         """What `{{ value }}` prints."""
@@ -113,6 +119,8 @@ class Run:
 
     def pairs(self, value: Value) -> Sequence[tuple[Value, Value]]:
         """What `range` with two variables goes over: keys and values."""
+        if isinstance(value, int):
+            raise TemplateError(f"range can't use {value} to go over more than one variable")
         items = self.values(value)
         self.spend(len(items))
         return list(zip(sorted(value) if isinstance(value, Mapping) else range(len(items)), items, strict=True))
@@ -129,3 +137,8 @@ def field(value: Value, name: str) -> Value:
     if value is None:
         raise TemplateError(f"nil pointer evaluating interface {{}}.{name}")
     raise TemplateError(f"can't evaluate field {name} in type {type(value).__name__}")
+
+
+def field_or_nil(value: Value, name: str) -> Value:
+    """The same of what may be nil."""
+    return None if value is None else field(value, name)

@@ -70,11 +70,33 @@ def test_all_system_texts_are_in_system_too() -> None:
         # A condition on the reply is no reply; what it encloses is.
         ("{{ .Prompt }}{{ if .Response }}>{{ .Response }}<{{ end }}!", "1>2<!3"),
         ("{{ .Prompt }}{{ if .Prompt }}>{{ .Response }}<{{ end }}!", "1>2<!3>"),
-        ("{{ with .Prompt }}{{ . }}>{{ $.Response }}<{{ end }}!", "1>2<!3>"),
+        # As in Ollama, only the very field `.Response` counts, and the rest of its action goes too.
+        ("{{ with .Prompt }}{{ . }}>{{ $.Response }}<{{ end }}!", "1>2<!3><!"),
+        ("{{ .Prompt }}{{ .Response | print }}x", "12x3"),
+        ("{{ print .Prompt .Response .Prompt }}x", "121x3"),
+        ("{{ if .Response }}a{{ else }}{{ .Response }}b{{ end }}c", "ac"),
     ],
 )
 def test_the_last_exchange_ends_at_the_reply(text: str, prompt: str) -> None:
     assert render_chat(Template(text), talk("u 1", "a 2", "u 3")) == prompt
+
+
+def test_in_the_last_exchange_a_field_of_nothing_is_nothing() -> None:
+    assert render_chat(Template("{{ .Nope.A }}{{ .Prompt }}"), talk("u 1")) == "<no value>1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ json .Prompt }}{{ .Response }}",
+        "{{ currentDate }}{{ .Prompt }}{{ .Response }}",
+        '{{ define "t" }}[{{ . }}]{{ end }}{{ template "t" .Prompt }}{{ .Response }}',
+        "{{ if .Prompt }}{{ .Response }}{{ else }}-{{ end }}",
+    ],
+)
+def test_what_ollama_cannot_render_is_an_error(text: str) -> None:
+    with pytest.raises(TemplateError):
+        render_chat(Template(text), talk("u 1"))
 
 
 TOOL = {

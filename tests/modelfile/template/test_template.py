@@ -137,17 +137,51 @@ def test_types_of_properties_in_typescript(kind: Value, written: str) -> None:
     assert render("{{ toTypeScriptType .P }}", {"P": {"type": kind}, "Response": ""}) == written
 
 
+GOISMS = {
+    "{{ $x := .Nope }}{{ $x.A }}": "<no value>",
+    "{{ (.Nope).A }}": "<no value>",
+    '{{ define "t" }}{{ .A }}{{ end }}{{ template "t" .Nope }}': "<no value>",
+    '{{ define "t" }} {{ end }}{{ define "t" }}full{{ end }}{{ define "t" }}{{ end }}{{ template "t" . }}': "full",
+    '{{ define "t" }}[{{ . }}]{{ end }}{{ template "t" $y := 1 }}{{ $y }}': "[1]1",
+    "{{ range 2 }}{{ range 0 }}{{ else }}a{{ break }}b{{ end }}c{{ end }}": "acac",
+    "{{ range $m := .Nope }}{{ else }}{{ $m }}{{ end }}": "<no value>",
+    "{{ range $i, $m := .Empty }}{{ else }}{{ $i }}{{ $m }}{{ end }}": "[][]",
+    "{{ ($x := 1) }}{{ $x }}": "11",
+    "{{ .System | }}": "sys",
+    "{{ if(true) }}a{{ end }}{{ if.System }}b{{ end }}": "ab",
+    "{{ 0x1p4 }} {{ 1_0e1_0 }} {{ 1_000 }}": "16 1e+11 1000",
+    '{{ with "" }}{{ else with .System }}{{ . }}{{ end }}': "sys",
+    "{{ range .List }}{{ if . }}{{ continue }}{{ end }}x{{ else }}y{{ end }}z": "z",
+}
+
+
+@pytest.mark.parametrize("text", GOISMS)
+def test_go_isms(text: str) -> None:
+    assert render(text) == GOISMS[text]
+
+
+def test_an_error_says_the_line_it_happened_in() -> None:
+    for text in (
+        "a\n{{ if .System }}\n{{ index .List 9 }}{{ end }}",
+        '{{ define "t" }}\n\n{{ .X.Y }}{{ end }}{{ template "t" . }}',
+    ):
+        with pytest.raises(TemplateError) as caught:
+            render(text)
+        assert caught.value.line == 3
+
+
 def test_a_template_that_prints_no_reply_gets_one_appended() -> None:
     assert Template("{{ .Prompt }}>").execute({"Prompt": "p", "Response": "r"}) == "p>r"
     assert Template("{{ .Response }}{{ .Prompt }}").execute({"Prompt": "p", "Response": "r"}) == "rp"
     assert Template("{{ range .Messages }}m{{ end }}").execute({"Messages": [1], "Response": "r"}) == "m"
 
 
-def test_variables_are_the_fields_whatever_their_place() -> None:
+def test_variables_are_the_fields_that_ollama_sees() -> None:
     template = Template(
         "{{ if .System }}{{ range $m := $.Messages }}{{ $m.Role }}{{ (index .Tools 0).Function }}{{ end }}{{ end }}"
+        "{{ define `x` }}{{ .Inside }}{{ end }}"
     )
-    assert template.variables == ("function", "messages", "role", "system", "tools")
+    assert template.variables == ("inside", "messages", "role", "system")  # none behind a parenthesis
     assert not template.is_legacy
     assert Template("{{ .Prompt }}").is_legacy
 
@@ -167,14 +201,11 @@ REFUSED = {
     "{{ range .List }}{{ end }}\n{{ continue }}": 2,
     '{{ range .List }}{{ define "x" }}{{ break }}{{ end }}{{ end }}': 1,
     "{{ $x }}": 1,
-    "{{ $x = 1 }}": 1,
     "{{ if $x := 1 }}{{ end }}{{ $x }}": 1,
     "{{ range $i, $x := .List }}{{ end }}{{ $i }}": 1,
     '{{ $x := 1 }}{{ define "t" }}{{ $x }}{{ end }}': 1,
     "{{ $.x := 1 }}": 1,
     "{{ nope }}": 1,
-    "{{ call .System }}": 1,
-    "{{ .System .Prompt }}": 1,
     "{{ 1 | 2 }}": 1,
     "{{ (1 }}": 1,
     "{{ 1) }}": 1,
@@ -193,7 +224,23 @@ REFUSED = {
     "{{ define }}{{ end }}": 1,
     "{{ template x }}": 1,
     "{{ ? }}": 1,
-    "{{ and }}": 1,
+    '{{ template "x" }}': 1,
+    '{{ if .A }}{{ define "x" }}{{ end }}{{ end }}': 1,
+    '{{ define "x" }}1{{ end }}{{ define "x" }}2{{ end }}': 1,
+    "{{ if .A }}{{ else with .B }}{{ end }}": 1,
+    "{{ with .A }}{{ else if .B }}{{ end }}": 1,
+    '{{ "a""b" }}': 1,
+    '{{ .System"x" }}': 1,
+    "{{ print(1) }}": 1,
+    "{{ (1)(2) }}": 1,
+    "{{ if$ }}{{ end }}": 1,
+    "{{ .x² }}": 1,
+    "{{-  /* two blanks */ -}}": 1,
+    "{{ 08 }}": 1,
+    "{{ 1+1 }}": 1,
+    "{{ 0x1.5 }}": 1,
+    "{{ 1e5.5 }}": 1,
+    '{{ "x".System }}': 1,
     "{{if 1}}" * 5000 + "{{end}}" * 5000: None,
     "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}": None,
     "{{ if 1 }}" + "{{ else if 1 }}" * 5000 + "{{ end }}": None,
@@ -226,9 +273,20 @@ FAILING = [
     "{{ not 1 2 }}",
     "{{ range .System }}{{ end }}",
     "{{ range .True }}{{ end }}",
-    '{{ template "nope" }}',
-    '{{ define "x" }}{{ template "x" }}{{ end }}{{ template "x" }}',
+    '{{ template "nope" . }}',
+    '{{ define "x" }}{{ template "x" . }}{{ end }}{{ template "x" . }}',
     "{{ printf 1 }}",
+    "{{ $x = 1 }}",
+    "{{ range $x = .List }}{{ end }}",
+    "{{ and false ($x := 1) }}{{ $x }}",
+    "{{ .System .Prompt }}",
+    "{{ and }}",
+    "{{ nil }}",
+    "{{ $x := nil }}",
+    "{{ if (nil) }}{{ end }}",
+    "{{ range $k, $v := 3 }}{{ end }}",
+    "{{ 9223372036854775808 }}",
+    "{{ .Nope.A }}",
 ]
 
 
@@ -241,7 +299,8 @@ def test_error_for_what_cannot_be_rendered(text: str) -> None:
 
 DOUBLING = '{{ $x := "xxxxxxxx" }}{{ range 60 }}{{ $x = printf "%s%s" $x $x }}{{ end }}'
 CHAIN = "".join(
-    f'{{{{ define "{n}" }}}}{{{{ template "{n + 1}" }}}}{{{{ template "{n + 1}" }}}}{{{{ end }}}}' for n in range(60)
+    f'{{{{ define "{n}" }}}}{{{{ template "{n + 1}" . }}}}{{{{ template "{n + 1}" . }}}}{{{{ end }}}}'
+    for n in range(60)
 )
 
 
@@ -253,7 +312,7 @@ CHAIN = "".join(
         "{{ range 1000000 }}" + "x" * 1000 + "{{ end }}",
         "{{ range 1000000 }}{{ len $.Long }}{{ end }}",
         DOUBLING,
-        CHAIN + '{{ define "60" }}{{ end }}{{ template "0" }}',
+        CHAIN + '{{ define "60" }}{{ end }}{{ template "0" . }}',
     ],
     ids=["one range", "two ranges", "output", "work", "doubling", "calls"],
 )
