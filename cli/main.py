@@ -33,6 +33,7 @@ VERBS = (
     "lint",
     "fmt",
     "parse",
+    "render",
 )
 ALIASES = {"ls": "list", "start": "serve"}
 

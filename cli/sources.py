@@ -30,6 +30,14 @@ def read_source(file: str) -> tuple[bytes, Source, Path]:
     return data, Source.decode(data, name), path.parent
 
 
+def read_text(file: str) -> str:
+    """A file of text, or - for standard input. Raises InputError and FileError."""
+    if file == "-":
+        return _text(sys.stdin.buffer, "standard input").decode("utf-8", "replace")
+    with system_errors(Path(file), "read", FileError), Path(file).open("rb") as opened:
+        return _text(opened, file).decode("utf-8-sig", "replace")
+
+
 def write_source(path: Path, text: str) -> None:
     """Write the new text beside the file and put it in its place, so that a crash leaves one or the other."""
     target = path.resolve()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ..store import gojson, manifest
@@ -29,10 +31,20 @@ class StoredMessage(msgspec.Struct):
     content: str = ""
 
 
-def read_text(store: Store, model: Manifest, *media_types: str) -> str:
+def read_text(store: Store, layers: Iterable[Layer], *media_types: str) -> str:
     """The last layer of these types as text, "" without one."""
-    layers = model.of_type(*media_types)
-    return store.blobs.read(layers[-1], MAX_TEXT_BYTES).decode("utf-8", "replace") if layers else ""
+    return _content(store, layers, *media_types).decode("utf-8", "replace")
+
+
+def _content(store: Store, layers: Iterable[Layer], *media_types: str) -> bytes:
+    found = [layer for layer in layers if layer.media_type in media_types]
+    match found[-1:]:
+        case [ContentLayer() as layer]:
+            return layer.data
+        case [Descriptor() as layer]:
+            return store.blobs.read(layer, MAX_TEXT_BYTES)
+        case _:
+            return b""
 
 
 def read_licenses(store: Store, model: Manifest) -> list[str]:
@@ -41,15 +53,13 @@ def read_licenses(store: Store, model: Manifest) -> list[str]:
     return [store.blobs.read(layer, MAX_TEXT_BYTES).decode("utf-8", "replace") for layer in layers]
 
 
-def read_messages(store: Store, model: Manifest) -> list[StoredMessage]:
-    """The conversation the model begins with. Raises IntegrityError when the layer is something else."""
-    layers = model.of_type(manifest.MESSAGES)
-    if not layers:
-        return []
+def read_messages(store: Store, layers: Iterable[Layer]) -> list[StoredMessage]:
+    """The conversation a model begins with. Raises IntegrityError when the layer is something else."""
+    data = _content(store, layers, manifest.MESSAGES)
     try:
-        return msgspec.json.decode(store.blobs.read(layers[-1], MAX_TEXT_BYTES), type=list[StoredMessage])
+        return msgspec.json.decode(data, type=list[StoredMessage]) if data else []
     except (msgspec.DecodeError, RecursionError) as cause:
-        raise IntegrityError(f"blob {layers[-1].digest}: not a list of messages: {cause}") from None
+        raise IntegrityError(f"blob {Digest.of(data)}: not a list of messages: {cause}") from None
 
 
 def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
@@ -68,8 +78,8 @@ def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
     blobs(nodes.Adapter, manifest.ADAPTER)
     blobs(nodes.Draft, manifest.DRAFT)
     blobs(nodes.From, manifest.PROJECTOR)
-    text(nodes.Template, read_text(store, model, manifest.TEMPLATE, manifest.PROMPT))
-    text(nodes.System, read_text(store, model, manifest.SYSTEM))
+    text(nodes.Template, read_text(store, model.layers, manifest.TEMPLATE, manifest.PROMPT))
+    text(nodes.System, read_text(store, model.layers, manifest.SYSTEM))
     text(nodes.Renderer, config.renderer)
     text(nodes.Parser, config.parser)
     text(nodes.Requires, config.requires)
@@ -78,7 +88,7 @@ def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
             found.append(nodes.Parameter(_plain(name, item), _NOWHERE, _NOWHERE, name, _NOWHERE))
     for license_text in read_licenses(store, model):
         text(nodes.License, license_text)
-    for message in read_messages(store, model):
+    for message in read_messages(store, model.layers):
         found.append(nodes.Message(message.content, _NOWHERE, _NOWHERE, message.role, _NOWHERE))
     return found
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from ..store import gguf, manifest
 from ..store.gguf import GGUF
@@ -16,16 +16,16 @@ from ..store.name import Name
 from ..store.vocabulary import read_vocabulary
 from . import nodes, rules
 from .agreement import Agreement
-from .describe import MAX_TEXT_BYTES, describe
+from .describe import describe, read_text
 from .parameters import ParameterError, read_parameter
 from .parser import read
-from .plan import Base, FileLayer
+from .plan import Base
 from .printer import print_lines
 from .recipe import examine
 from .rules import Diagnostic
 from .secrets import find_secrets
 from .source import Source, Span
-from .sources import Sources
+from .sources import Sources, layer_path
 from .template.errors import TemplateError
 from .template.parser import Template
 
@@ -83,19 +83,13 @@ def _agreement(modelfile: nodes.Modelfile, base: Base, store: Store) -> Agreemen
     """The Modelfile beside its base, whose weights are a GGUF. Raises FileError."""
     path = _weights_path(base, store)
     header = gguf.read(path)
-    return Agreement(modelfile, _inherited_template(base, store), header, read_vocabulary(path, header))
-
-
-def _inherited_template(base: Base, store: Store) -> str:
-    for layer in reversed(base.layers):
-        if isinstance(layer, Descriptor) and layer.media_type in (manifest.TEMPLATE, manifest.PROMPT):
-            return store.blobs.read(layer, MAX_TEXT_BYTES).decode("utf-8", "replace")
-    return ""
+    stored = [layer for layer in base.layers if isinstance(layer, Descriptor)]
+    inherited = read_text(store, stored, manifest.TEMPLATE, manifest.PROMPT)
+    return Agreement(modelfile, inherited, header, read_vocabulary(path, header))
 
 
 def _weights_path(base: Base, store: Store) -> Path:
-    layer = next(layer for layer in base.layers if layer.media_type == manifest.MODEL)
-    return store.blobs.path(layer.digest) if isinstance(layer, Descriptor) else cast("FileLayer", layer).path
+    return layer_path(store, next(layer for layer in base.layers if layer.media_type == manifest.MODEL))
 
 
 def _absent(found: Diagnostic) -> Diagnostic:

@@ -14,14 +14,14 @@ from ..store import gguf, gojson, manifest, parts
 from ..store.config import MAX_CONFIG_BYTES, Config
 from ..store.errors import CorralError, FileError, InputError, IntegrityError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
-from ..store.manifest import Manifest
+from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.vocabulary import read_vocabulary
 from . import nodes, rules
 from .diagnostics import ModelfileError
 from .parameters import Value
-from .plan import Base, ContentLayer, FileLayer
+from .plan import Base, ContentLayer, FileLayer, Layer
 from .recipe import Recipe
 from .rules import Diagnostic, Rule
 from .source import Source
@@ -64,6 +64,12 @@ def _number(digits: str) -> float:
 def read_config(store: Store, model: Manifest) -> Config:
     """The model's config blob. Raises BlobNotFoundError, MismatchError, InvalidManifestError."""
     return Config.parse(store.blobs.read(model.config, MAX_CONFIG_BYTES), f"blob {model.config.digest}")
+
+
+def layer_path(store: Store, layer: Layer) -> Path:
+    """Where the file of a layer of weights is: the blob, or what is to become one."""
+    assert not isinstance(layer, ContentLayer)
+    return store.blobs.path(layer.digest) if isinstance(layer, Descriptor) else layer.path
 
 
 @dataclass(slots=True)

@@ -8,10 +8,10 @@ from ..store.errors import InputError
 from .dialogue import images
 from .dialogue.prompt import Draft, Templates, chat_messages, generate_messages, without_thoughts
 from .request import Chat, Completion, InferenceRequest, UnsupportedError
-from .served import ServedModel
+from .served import ModelFacts
 
 
-def draft_prompt(model: ServedModel, request: InferenceRequest) -> Draft:
+def draft_prompt(model: ModelFacts, request: InferenceRequest) -> Draft:
     """The draft of a prompt. Raises UnsupportedError for what the model cannot do, InputError for an unknown RENDERER."""
     task = request.task
     known = check_capabilities(model, request)
@@ -36,7 +36,7 @@ def draft_prompt(model: ServedModel, request: InferenceRequest) -> Draft:
     )
 
 
-def check_capabilities(model: ServedModel, request: InferenceRequest) -> frozenset[str]:
+def check_capabilities(model: ModelFacts, request: InferenceRequest) -> frozenset[str]:
     """What the template in use can do. Raises UnsupportedError when it is not enough for the request."""
     task = request.task
     is_chat = isinstance(task, Chat)
@@ -52,7 +52,7 @@ def check_capabilities(model: ServedModel, request: InferenceRequest) -> frozens
     return known
 
 
-def _check_images(model: ServedModel, messages: list[ChatMessage]) -> None:
+def _check_images(model: ModelFacts, messages: list[ChatMessage]) -> None:
     most = max(message.images for message in messages)
     if most and not model.has_projector:
         raise InputError("images are not supported by this model")
@@ -60,7 +60,7 @@ def _check_images(model: ServedModel, messages: list[ChatMessage]) -> None:
         raise InputError("this model only supports one image while more than one image requested")
 
 
-def _templates(model: ServedModel, task: Chat | Completion) -> Templates:
+def _templates(model: ModelFacts, task: Chat | Completion) -> Templates:
     if isinstance(task, Completion):
         if task.raw:
             return Templates()

@@ -6,8 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from ..modelfile.template.conversation import ChatMessage, Think
-from ..store.errors import InputError
+from ..modelfile.template.conversation import THINK_LEVELS, ChatMessage, Think
+from ..store.errors import InputError, shown
+
+_THINK_VALUES = '"high", "medium", "low", "max", true, or false'
+
+
+def read_think(value: object) -> Think:
+    """What is said of thinking. Raises InputError for a value that says nothing."""
+    match value:
+        case None | bool():
+            return value
+        case str() if value in THINK_LEVELS:
+            return value
+        case str():
+            raise InputError(f"invalid think value: {shown(value)} (must be {_THINK_VALUES})")
+        case _:
+            raise InputError(f"think must be a boolean or string ({_THINK_VALUES})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

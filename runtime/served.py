@@ -1,4 +1,4 @@
-"""ServedModel: everything a request needs to know of a stored model, read once."""
+"""ServedModel: everything a request needs to know of a stored model, read once; and what is known of one not yet created."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from ..modelfile import describe
+from ..modelfile.nodes import Modelfile
 from ..modelfile.parameters import Value
-from ..modelfile.sources import read_config, read_parameters
+from ..modelfile.plan import plan
+from ..modelfile.recipe import check
+from ..modelfile.sources import Sources, layer_path, read_config, read_parameters
 from ..modelfile.template.choice import Choice, choose
 from ..store import gguf, manifest
 from ..store.config import Config
@@ -19,25 +22,19 @@ from ..store.name import Name
 from ..store.tags import TaggedModel
 
 
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """A model as the store has it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts:
+    """What a model's prompts depend on."""
 
-    tagged: TaggedModel
+    name: Name
     config: Config
     weights: Path
     header: GGUF
     template: str
     """The TEMPLATE layer, "" without one."""
     system: str
-    parameters: dict[str, Value]
     messages: tuple[describe.StoredMessage, ...]
     has_projector: bool
-
-    @property
-    def name(self) -> Name:
-        """As stored."""
-        return self.tagged.name
 
     @property
     def family(self) -> str:
@@ -73,6 +70,14 @@ class ServedModel:
             found.append("thinking")
         return found
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel(ModelFacts):
+    """A model as the store has it."""
+
+    tagged: TaggedModel
+    parameters: dict[str, Value]
+
     @property
     def modified(self) -> datetime:
         """When the tag was last set, in local time."""
@@ -89,13 +94,34 @@ def served(store: Store, name: Name) -> ServedModel:
     store.check_complete(model)
     path = store.blobs.path(weights[-1].digest)
     return ServedModel(
-        tagged,
-        read_config(store, model),
-        path,
-        gguf.read(path, f"blob {path.name}"),
-        describe.read_text(store, model, manifest.TEMPLATE, manifest.PROMPT),
-        describe.read_text(store, model, manifest.SYSTEM),
-        read_parameters(store, model),
-        tuple(describe.read_messages(store, model)),
-        bool(model.of_type(manifest.PROJECTOR)),
+        name=tagged.name,
+        config=read_config(store, model),
+        weights=path,
+        header=gguf.read(path, f"blob {path.name}"),
+        template=describe.read_text(store, model.layers, manifest.TEMPLATE, manifest.PROMPT),
+        system=describe.read_text(store, model.layers, manifest.SYSTEM),
+        messages=tuple(describe.read_messages(store, model.layers)),
+        has_projector=bool(model.of_type(manifest.PROJECTOR)),
+        tagged=tagged,
+        parameters=read_parameters(store, model),
+    )
+
+
+def planned(store: Store, name: Name, modelfile: Modelfile, folder: Path) -> ModelFacts:
+    """The model that a Modelfile would create, without creating it. Raises what `build` does, and pulls nothing."""
+    recipe, _ = check(modelfile)
+    base, extras = Sources(store, modelfile, folder).find(recipe).checked()
+    made = plan(recipe, base, extras)
+    weights = next((layer for layer in reversed(made.layers) if layer.media_type == manifest.MODEL), None)
+    if not weights or not base.weights:
+        raise InputError(f"{modelfile.source.filename}: FROM gives no GGUF weights")
+    return ModelFacts(
+        name=name,
+        config=made.config,
+        weights=layer_path(store, weights),
+        header=base.weights,
+        template=describe.read_text(store, made.layers, manifest.TEMPLATE, manifest.PROMPT),
+        system=describe.read_text(store, made.layers, manifest.SYSTEM),
+        messages=tuple(describe.read_messages(store, made.layers)),
+        has_projector=any(layer.media_type == manifest.PROJECTOR for layer in made.layers),
     )

@@ -84,12 +84,14 @@ def _word(case: Case, before: str, here: str, there: str, vocabulary: Vocabulary
         message.content and before.rstrip().endswith(message.content) for message in case.conversation.messages
     )
     marks = [bool(SPECIAL.fullmatch(word)) for word in (here, there)]
+    if there in vocabulary.ends and not SPECIAL.fullmatch(here):
+        return f"wrong end of turn: {there} is missing"
     if here.isspace() or there.isspace():
         return _blanks(here, there)
     if here.lower() in _ROLES and there.lower() in _ROLES:
         return f"wrong role name: {here!r} where the model's own template has {there!r}"
     if there in vocabulary.ends or (is_after_text and all(marks)):
-        return f"wrong end of turn: {here or 'nothing'} where the model's own template has {there}"
+        return f"wrong end of turn: {here} where the model's own template has {there}"
     if all(marks):
         return f"wrong mark: {here} where the model's own template has {there}"
     if not here:

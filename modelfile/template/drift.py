@@ -118,7 +118,9 @@ class OwnTemplate:
             if self.bare(render_chat(template, with_default)) == theirs:
                 cause = f"without a system message the model's own template says {default!r}"
                 return Difference(case, ours, theirs, cause, is_edge=True)
-        return Difference(case, ours, theirs, find_cause(case, ours, theirs, self._vocabulary), case.is_edge)
+        # A template that leaves out what was said is no model for others.
+        is_edge = case.is_edge or any(message.content not in theirs for message in messages)
+        return Difference(case, ours, theirs, find_cause(case, ours, theirs, self._vocabulary), is_edge)
 
     def default_system(self, messages: Sequence[ChatMessage]) -> str:
         """The system message that the template writes when a conversation has none; "" when it writes none."""

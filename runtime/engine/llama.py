@@ -187,9 +187,9 @@ class LlamaVocabulary:
         """The bytes of a token; special tokens have none."""
         return self._piece(token, special=False)
 
-    def text(self, token: int) -> str:
-        """What a token is spelled as, special ones too; half a character is a replacement character."""
-        return self._piece(token, special=True).decode("utf-8", "replace")
+    def spelling(self, token: int) -> bytes:
+        """What a token is spelled as, special ones too."""
+        return self._piece(token, special=True)
 
     def special_token(self, text: str) -> int | None:
         """The special token that is spelled exactly so."""
@@ -222,7 +222,7 @@ class LlamaVocabulary:
         return known
 
     def _special_text(self, token: int) -> str:
-        return "" if token < 0 else self.text(token)
+        return "" if token < 0 else self.spelling(token).decode("utf-8", "replace")
 
 
 class _Batch:

@@ -1,7 +1,7 @@
 """A model's tokenizer in a process of its own, so that neither the engine nor what a hostile vocabulary does is in ours.
 
 `python -m corral.runtime.engine.vocabulary FILE` reads text from standard input and prints its tokens as JSON: pairs of the
-token's number and its text.
+token's number and its text, where the bytes of half a character are written `\\xe4`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def main(arguments: list[str]) -> int:
 
     vocabulary = LlamaVocabulary.load(arguments[0])
     tokens = vocabulary.tokenize(sys.stdin.buffer.read().decode())
-    sys.stdout.buffer.write(msgspec.json.encode([(token, vocabulary.text(token)) for token in tokens]))
+    spelled = [(token, vocabulary.spelling(token).decode("utf-8", "backslashreplace")) for token in tokens]
+    sys.stdout.buffer.write(msgspec.json.encode(spelled))
     return 0
 
 

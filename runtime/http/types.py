@@ -8,11 +8,11 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from ...modelfile.template.conversation import THINK_LEVELS, ChatMessage, Think, ToolCall
+from ...modelfile.template.conversation import ChatMessage, Think, ToolCall
 from ...store.errors import InputError, shown
+from ..request import read_think
 
 MAX_BODY = 128 << 20
-_THINK_VALUES = '"high", "medium", "low", "max", true, or false'
 
 
 class WireFunction(msgspec.Struct, kw_only=True):
@@ -101,15 +101,7 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     @property
     def thought(self) -> Think:
         """What is said of thinking. Raises InputError for a value that says nothing."""
-        match self.think:
-            case None | bool():
-                return self.think
-            case str() if self.think in THINK_LEVELS:
-                return self.think
-            case str():
-                raise InputError(f"invalid think value: {shown(self.think)} (must be {_THINK_VALUES})")
-            case _:
-                raise InputError(f"think must be a boolean or string ({_THINK_VALUES})")
+        return read_think(self.think)
 
 
 class GenerateRequest(ModelRequest, kw_only=True):

@@ -159,7 +159,8 @@ def test_parse_can_be_strict(here: Cli) -> None:
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*/Modelfile")), ids=lambda path: path.parent.name)
 def test_the_examples_are_clean_and_canonical(cli: Cli, path: Path) -> None:
-    assert cli.ok("lint", "--strict", str(path)) == ""
+    found = json.loads(cli.ok("lint", "--strict", "--format", "json", str(path)))
+    assert {one["code"] for one in found} <= {"MF056"}  # which says where the template comes from
     assert cli.ok("fmt", "--diff", str(path)) == ""
 
 

@@ -50,10 +50,10 @@ def read(store: Store, model: TaggedModel) -> dict[str, Any]:
     made = model.manifest
     config = read_config(store, made)
     return {
-        "system": read_text(store, made, manifest.SYSTEM),
-        "template": read_text(store, made, manifest.TEMPLATE),
+        "system": read_text(store, made.layers, manifest.SYSTEM),
+        "template": read_text(store, made.layers, manifest.TEMPLATE),
         "parameters": read_parameters(store, made),
-        "messages": [(message.role, message.content) for message in read_messages(store, made)],
+        "messages": [(message.role, message.content) for message in read_messages(store, made.layers)],
         "licenses": read_licenses(store, made),
         "renderer": config.renderer,
         "parser": config.parser,
@@ -150,7 +150,7 @@ def test_a_child_may_replace_its_base(store: Store, create: Create) -> None:
     base = create("m", BASE)
     child = create("M", "FROM m\nSYSTEM new")
     assert child.name == base.name
-    assert read_text(store, store.find(base.name).manifest, manifest.SYSTEM) == "new"
+    assert read_text(store, store.find(base.name).manifest.layers, manifest.SYSTEM) == "new"
     # What only the old one needed is gone, and what the new one needs is not.
     assert store.blobs.size(base.manifest.of_type(manifest.SYSTEM)[0].digest) is None
     store.check_complete(child.manifest)
@@ -176,9 +176,9 @@ def test_from_a_digest_takes_exactly_that_model(store: Store, create: Create) ->
     old = create("m:old", BASE)
     new = create("m:new", BASE.replace("SYSTEM base", "SYSTEM newer"))
     child = create("child", f"FROM m@{old.manifest.digest}\nPARAMETER top_k 1")
-    assert read_text(store, child.manifest, manifest.SYSTEM) == "base"
+    assert read_text(store, child.manifest.layers, manifest.SYSTEM) == "base"
     child = create("child", f"FROM m:old@{new.manifest.digest}\nPARAMETER top_k 1")
-    assert read_text(store, child.manifest, manifest.SYSTEM) == "newer"
+    assert read_text(store, child.manifest.layers, manifest.SYSTEM) == "newer"
     with pytest.raises(ModelfileError, match="not found"):
         create("child", f"FROM m@{Digest.of(b'x')}")
 
@@ -223,7 +223,7 @@ def test_an_absent_base_is_asked_for(store: Store, create: Create, folder: Path)
 
     model = build(Name.parse("m"), parse("FROM n/far:1b"), store, folder=folder, resolver=resolver)
     assert asked == [Name.parse("n/far:1b")]
-    assert read_text(store, model.manifest, manifest.SYSTEM) == "base"
+    assert read_text(store, model.manifest.layers, manifest.SYSTEM) == "base"
     build(Name.parse("m"), parse("FROM n/far:1b"), store, folder=folder, resolver=resolver)
     assert len(asked) == 1
 

@@ -17,12 +17,18 @@ from corral.store.local import Store
 from corral.store.name import Name
 
 from tests.modelfile.conftest import write_gguf
+from tests.weights import BOOL, CONTROL, chat_template, gguf, pair, vocabulary
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "diagnostics.md").read_text()
 ENTRIES = re.findall(
-    r"^## (MF\d{3}): ([^\n]*)\n\n\*(\w+)\.\* [^\n]*\n\n```modelfile bad\n(.*?)```\n\n```modelfile good\n(.*?)```\n",
+    r"^## (MF\d{3}): ([^\n]*)\n\n\*(\w+)\.\* .*?\n\n```modelfile bad\n(.*?)```\n\n```modelfile good\n(.*?)```\n",
     PAGE,
     re.MULTILINE | re.DOTALL,
+)
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{{ '<|im_start|>assistant\n' }}"
 )
 
 
@@ -33,6 +39,10 @@ def examples(folder: Path) -> Path:
         write_gguf(folder / f"{kind}-adapter.gguf", architecture, kind="adapter")
     (folder / "shadow").mkdir()
     write_gguf(folder / "shadow" / "model.gguf", "llama")
+    tokens = vocabulary(dict.fromkeys(("<s>", "<|im_start|>", "<|im_end|>"), CONTROL), bos="<s>", eos="<|im_end|>")
+    (folder / "plain.gguf").write_bytes(gguf(*tokens, pair("tokenizer.ggml.add_bos_token", BOOL, b"\1")))
+    (folder / "chat.gguf").write_bytes(gguf(*tokens, chat_template(CHATML)))
+    (folder / "tools.gguf").write_bytes(gguf(*tokens, chat_template("{% if tools %}{{ tools }}{% endif %}" + CHATML)))
     return folder
 
 

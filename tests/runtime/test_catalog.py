@@ -13,7 +13,8 @@ from corral.store.errors import BlobNotFoundError, IntegrityError, ModelNotFound
 
 from corral import Name, Store
 from tests.conftest import Cli
-from tests.runtime.weights import ARRAY, FLOAT, UINT, chat_template, create, pair, text_pair
+from tests.runtime.weights import create
+from tests.weights import ARRAY, FLOAT, UINT, chat_template, pair, text_pair
 
 JINJA_TOOLS = "{% if tools %}{% endif %}"
 GO_TOOLS = "{{ if .Tools }}{{ .Tools }}{{ end }}{{ .Prompt }}"

@@ -67,11 +67,11 @@ def test_a_model_is_found_and_read_whole(tmp_path: Path, place: str, name: str) 
     assert [listed.name for listed in store.tags.models()[0]] == [found.name]
     assert model.size == sum(map(len, LAYERS.values())) + len(b"kept along") + len(CONFIG)
     store.check_complete(model)
-    assert read_text(store, model, manifest.SYSTEM) == "Say bye!"
-    assert read_text(store, model, manifest.TEMPLATE, manifest.PROMPT) == "{{ .Prompt }}"
+    assert read_text(store, model.layers, manifest.SYSTEM) == "Say bye!"
+    assert read_text(store, model.layers, manifest.TEMPLATE, manifest.PROMPT) == "{{ .Prompt }}"
     assert read_licenses(store, model) == ["MIT"]
     assert read_parameters(store, model) == {"stop": ["<|im_end|>"], "temperature": 0.6}
-    assert [(message.role, message.content) for message in read_messages(store, model)] == [
+    assert [(message.role, message.content) for message in read_messages(store, model.layers)] == [
         ("user", "hi"),
         ("assistant", "ho"),
     ]
@@ -108,4 +108,4 @@ def test_the_legacy_prompt_layer_is_a_template(tmp_path: Path) -> None:
     model = store.find(Name.parse("m")).manifest
     prompt = store.blobs.put(b"old {{ .Prompt }}", manifest.PROMPT).blob
     old = manifest.Manifest.build(model.config, [prompt])
-    assert read_text(store, old, manifest.TEMPLATE, manifest.PROMPT) == "old {{ .Prompt }}"
+    assert read_text(store, old.layers, manifest.TEMPLATE, manifest.PROMPT) == "old {{ .Prompt }}"

@@ -12,7 +12,8 @@ import pytest
 
 from tests.conftest import Cli
 from tests.runtime.conftest import FakeServer, Serve, kill
-from tests.runtime.weights import chat_template, create
+from tests.runtime.weights import create
+from tests.weights import chat_template
 
 GO = (
     "{{ range .Tools }}<{{ .Function.Name }}>{{ end }}{{ range .Messages }}[{{ .Role }}|{{ .Content }}"
