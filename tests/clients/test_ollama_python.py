@@ -53,7 +53,7 @@ def test_show(client: ollama.Client) -> None:
     assert shown.modelinfo["llama.context_length"] == 8192
     assert shown.capabilities == ["completion"]
     assert shown.parameters is not None
-    assert shown.parameters.split() == ["temperature", "0"]
+    assert shown.parameters.split() == ["stop", '"<|im_start|>"', "stop", '"<|im_end|>"', "temperature", "0"]
     assert shown.template is not None
     assert "im_start" in shown.template
     assert shown.modelfile is not None
