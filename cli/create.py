@@ -22,6 +22,10 @@ def command(
     file: Annotated[str, typer.Option("--file", "-f", help="The Modelfile, or - for standard input.")] = "Modelfile",
     *,
     insecure: Annotated[bool, typer.Option("--insecure", help="Pull a base model over plain http.")] = False,
+    link: Annotated[
+        bool, typer.Option("--link", help="Give local files a second name in the store instead of copying them.")
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Hash local files even if they look unchanged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's parts as JSON.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
 ) -> None:
@@ -37,7 +41,16 @@ def command(
         if found.severity == "warning":
             console.note(render(found, source))
     with console.progress() as report:
-        created = build(name, modelfile, store, folder=folder, resolver=puller(store, insecure=insecure), report=report)
+        created = build(
+            name,
+            modelfile,
+            store,
+            folder=folder,
+            resolver=puller(store, insecure=insecure),
+            links=link,
+            is_cached=not no_cache,
+            report=report,
+        )
     if as_json:
         console.out_json({"name": str(created.name), **layers_json(created.manifest)})
     else:

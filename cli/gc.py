@@ -18,18 +18,22 @@ def command(
         float, typer.Option("--older-than", help="Hours after which files Corral did not write may go.")
     ] = 24,
     *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was removed as JSON.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
 ) -> None:
     """Remove blobs that no model uses, and what broken-off writes left."""
     if not older_than >= 0:  # nan too
         raise InputError(f"--older-than {older_than}: hours cannot be fewer than 0")
-    removed = local_store(Settings.from_environment(), local=local).collect(older_than=older_than * 3600)
+    removed = local_store(Settings.from_environment(), local=local).collect(
+        older_than=older_than * 3600, is_dry=dry_run
+    )
     if as_json:
         console.out_json(
             {"blobs": [str(digest) for digest in removed.blobs], "debris": removed.debris, "bytes": removed.bytes}
         )
         return
     for digest in removed.blobs:
-        console.out(f"removed {digest}")
-    console.out(f"freed {human_bytes(removed.bytes)}: {len(removed.blobs)} blobs, {removed.debris} unfinished files")
+        console.out(f"{'would remove' if dry_run else 'removed'} {digest}")
+    freed = f"{human_bytes(removed.bytes)}: {len(removed.blobs)} blobs, {removed.debris} unfinished files"
+    console.out(f"{'would free' if dry_run else 'freed'} {freed}")

@@ -39,7 +39,7 @@ def command(
 
 
 def _local(settings: Settings) -> list[dict[str, Any]]:
-    models, broken = settings.store.tags.models()
+    models, broken = settings.store.models()
     for error in broken:
         console.note(f"Warning: {error}")
     if not models:

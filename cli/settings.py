@@ -61,8 +61,9 @@ class Settings:
 
     @property
     def store(self) -> Store:
-        """The local store."""
-        return Store(self.models)
+        """The local store, on top of those that are only read."""
+        extra = self.text("EXTRA_MODELS")
+        return Store(self.models, [Path(path).expanduser() for path in extra.split(os.pathsep) if path])
 
     @property
     def url(self) -> str:

@@ -5,9 +5,12 @@ Everything that can be wrong with the input is found before the first byte is wr
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ..store import manifest, parts
+from ..store.ingest import Written
 from ..store.local import Store
 from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
@@ -27,9 +30,13 @@ def build(
     *,
     folder: Path,
     resolver: Resolver | None = None,
+    links: bool = False,
+    is_cached: bool = True,
     report: Report = silent,
 ) -> TaggedModel:
     """Create the model `name` from a Modelfile whose relative paths start at `folder`.
+
+    `links` and `is_cached` say how files are taken in: see BlobStore.adopt.
 
     Raises ModelfileError for what is wrong in the file, other CorralErrors for what is wrong around it.
     """
@@ -43,8 +50,9 @@ def build(
     planned = plan(recipe, base, extras)
     previous = store.manifest_or_none(store.tags.spelled(name))
     with store.writing():
-        layers = [_carry_out(layer, store, report) for layer in planned.layers]
-        config = _carry_out(ContentLayer(planned.config.encode(), manifest.CONFIG_TYPE), store, report)
+        adopt = partial(store.blobs.adopt, links=links, is_cached=is_cached)
+        layers = [_carry_out(layer, store, adopt, report) for layer in planned.layers]
+        config = _carry_out(ContentLayer(planned.config.encode(), manifest.CONFIG_TYPE), store, adopt, report)
         built = Manifest.build(config, layers)
         report(Progress("writing manifest"))
         stored = store.tag(name, built)
@@ -54,22 +62,25 @@ def build(
     return store.find(stored)
 
 
-def _carry_out(layer: Layer, store: Store, report: Report) -> Descriptor:
+def _carry_out(
+    layer: Layer, store: Store, adopt: Callable[[Path, str, Callable[[int], None]], Written], report: Report
+) -> Descriptor:
     match layer:
         case Descriptor():
+            store.blobs.leases.add(layer.digest)
             report(Progress(f"using existing layer {layer.digest}"))
             return layer
         case ContentLayer():
             written = store.blobs.put(layer.data, layer.media_type)
         case FileLayer() if layer.more:
-            with store.blobs.ingest() as ingest:
+            with store.blobs.ingest(sum(part.stat().st_size for part in (layer.path, *layer.more))) as ingest:
                 for chunk in parts.content((layer.path, *layer.more)):
                     ingest.write(chunk)
                     report(Progress("merging split GGUF", completed=ingest.size))
                 written = ingest.commit(layer.media_type)
         case FileLayer():
             status, total = f"copying file {layer.path.name}", layer.path.stat().st_size
-            written = store.blobs.adopt(
+            written = adopt(
                 layer.path, layer.media_type, lambda done: report(Progress(status, total=total, completed=done))
             )
     report(Progress(f"{'creating new' if written.is_new else 'using existing'} layer {written.blob.digest}"))

@@ -25,9 +25,10 @@ def pull(name: Name, store: Store, *, insecure: bool = False, report: Report = s
         try:
             with store.writing():
                 for blob in dict.fromkeys(model.blobs):
-                    if not store.blobs.is_sound(blob):
-                        _fetch(blob, name, registry, store, report)
-                        fetched.append(blob.digest)
+                    with store.blobs.once(blob.digest):
+                        if not store.blobs.is_kept(blob):
+                            _fetch(blob, name, registry, store, report)
+                            fetched.append(blob.digest)
                     report(Progress(f"pulling {blob.digest.short}", blob.digest, blob.size, blob.size))
                 # Each blob was hashed on its way; the line is there for those who wait for it.
                 report(Progress("verifying sha256 digest"))
@@ -65,7 +66,7 @@ def _manifest(name: Name, registry: Registry) -> Manifest:
 
 def _fetch(blob: Descriptor, name: Name, registry: Registry, store: Store, report: Report) -> None:
     status = f"pulling {blob.digest.short}"
-    with store.blobs.ingest() as ingest:
+    with store.blobs.ingest(blob.size) as ingest:
         for chunk in registry.blob(blob.digest, blob.size):
             ingest.write(chunk)
             report(Progress(status, blob.digest, blob.size, min(ingest.size, blob.size)))

@@ -19,7 +19,7 @@ from .served import ServedModel, served
 def list_entries(store: Store) -> list[dict[str, Any]]:
     """The entries of /api/tags, newest first. What cannot be run is left out."""
     entries: list[dict[str, Any]] = []
-    for tagged in store.tags.models()[0]:
+    for tagged in store.models()[0]:
         try:
             model = served(store, tagged.name)
         except CorralError:

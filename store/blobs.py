@@ -2,45 +2,59 @@
 
 Everything is written to `.corral/ingest/` on the same file system, hashed on the way, fsynced, and renamed to its final
 name only when the digest is known to match; then the folder is fsynced. Nothing unverified ever has a final name, and no
-path is built from anything but a Digest. A marker in `.corral/wrote/` records what Corral wrote, for the collector.
+path is built from anything but a Digest. A marker in `.corral/wrote/` records what Corral wrote, for the collector, and one
+in `.corral/linked/` what is a second name of a file of the user's.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
+from . import locks
 from .digest import Digest
-from .errors import AGAIN, BlobNotFoundError, InvalidDigestError, MismatchError, system_errors
-from .files import open_regular, sync_folder
+from .errors import AGAIN, BlobNotFoundError, InputError, InvalidDigestError, MismatchError, system_errors
+from .files import file_mode, make_folders, open_regular
+from .ingest import CHUNK, Ingest, Written
+from .leases import Leases
+from .links import Links
 from .manifest import Descriptor
+from .stamps import Stamp, Stamps, has_sound_stamps
 
-CHUNK = 1 << 20
 _SMALL = 1 << 20
 """Blobs below this many bytes are hashed before they are relied on."""
 
 
-class Written(NamedTuple):
-    """What a write left in the store."""
-
-    blob: Descriptor
-    is_new: bool
-    """Whether the store did not have it before."""
-
-
 class BlobStore:
-    """The blobs of one store root. Reading never creates anything; the first write lays out the folders."""
+    """The blobs of one store root. Reading never creates anything; the first write lays out the folders.
 
-    def __init__(self, root: Path) -> None:
+    What is not here is looked for in the stores `below`, which are only read.
+    """
+
+    def __init__(self, root: Path, below: Sequence[BlobStore] = ()) -> None:
         self.folder = root / "blobs"
         self._ours = root / ".corral"
+        self._below = below
+        self.lock_file = self._ours / "lock"
+        self.leases = Leases(self._ours / "leases", self.lock_file)
+        self.stamps = Stamps(self._ours / "stamps", self.ingest_folder)
+        self.links = Links(self._ours / "linked", self.ingest_folder)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be. Raises InvalidDigestError for what Ollama's layout cannot hold."""
+        own = self.own_path(digest)
+        if self._below and not own.exists():
+            found = (other.path(digest) for other in self._below)
+            return next((path for path in found if path.exists()), own)
+        return own
+
+    def own_path(self, digest: Digest) -> Path:
+        """Where the blob is in this very store, or would be. Raises InvalidDigestError."""
         if digest.algorithm != "sha256":
             raise InvalidDigestError(str(digest))
         return self.folder / digest.filename
@@ -63,17 +77,28 @@ class BlobStore:
         if not self.has(blob):
             return False
         if blob.size >= _SMALL:
-            return True
+            return self.links.is_intact(blob.digest, self.path(blob.digest))
         with self.open(blob.digest) as file:
             return Digest.of(file.read()) == blob.digest
 
+    def is_kept(self, blob: Descriptor) -> bool:
+        """Whether the blob is sound and here to stay: under the lease of this process, if it holds one."""
+        self.leases.add(blob.digest)
+        if not self.is_sound(blob):
+            return False
+        self.touch(blob.digest)
+        return True
+
     def check(self, blob: Descriptor) -> None:
-        """Raise BlobNotFoundError or MismatchError unless the blob is here with its size."""
+        """Raise BlobNotFoundError or MismatchError unless the blob is here with its size, unedited if it is a link."""
         size = self.size(blob.digest)
         if size is None:
             raise BlobNotFoundError(str(blob.digest))
         if size != blob.size:
             raise MismatchError(f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes", hint=AGAIN)
+        if not self.links.is_intact(blob.digest, self.path(blob.digest)):
+            hint = "the file it is a link to was edited; create the model again"
+            raise MismatchError(f"blob {blob.digest.short}", expected=str(blob.digest), got="other bytes", hint=hint)
 
     def open(self, digest: Digest) -> BinaryIO:
         """The blob for reading. Raises BlobNotFoundError."""
@@ -114,61 +139,112 @@ class BlobStore:
     def put(self, data: bytes, media_type: str) -> Written:
         """Store `data`; nothing is written when it is here already. A damaged copy is replaced."""
         blob = Descriptor(media_type, Digest.of(data), len(data))
+        self.leases.add(blob.digest)
         if self.has(blob):
             with self.open(blob.digest) as file:
                 is_intact = file.read() == data
             if is_intact:
                 self.touch(blob.digest)
                 return Written(blob, is_new=False)
-            self.delete(blob.digest)
         with self.ingest() as ingest:
             ingest.write(data)
             return ingest.commit(media_type, expected=blob.digest)
 
-    def adopt(self, source: Path, media_type: str, on_bytes: Callable[[int], None] | None = None) -> Written:
-        """Copy a local file in, hashing on the way; the source is only read. `on_bytes` hears how many bytes are done.
+    def adopt(
+        self,
+        source: Path,
+        media_type: str,
+        on_bytes: Callable[[int], None] | None = None,
+        *,
+        links: bool = False,
+        is_cached: bool = True,
+    ) -> Written:
+        """Take a local file in, hashed once; the source is only read. `on_bytes` hears how many bytes are done.
 
-        A file that is one of this store's own blobs is hashed, not copied.
-        Raises InputError when it is not a regular file (a device would never end).
+        Its blocks are shared where the file system can, else copied; with `links` the blob becomes a second name of the very
+        file, where that can be. A file hashed before and unchanged since is not read, unless `is_cached` is off.
+        Raises InputError when it is not a regular file (a device would never end), or changes meanwhile.
         """
-        if source.parent.resolve() == self.folder.resolve():
-            return self._adopt_own(source, media_type)
-        with open_regular(source) as file, self.ingest() as ingest:
-            while chunk := file.read(CHUNK):
-                ingest.write(chunk)
-                if on_bytes:
-                    on_bytes(ingest.size)
+        with open_regular(source) as file:
+            stamp = Stamp.of(os.fstat(file.fileno()))
+            self.prepare()
+            with locks.keyed(self._ours / "busy" / f"{stamp.device:x}-{stamp.inode:x}"):
+                known = self.stamps.find(stamp) if is_cached and has_sound_stamps(source) else None
+                if known and self.is_kept(blob := Descriptor(media_type, known, stamp.size)):
+                    return Written(blob, is_new=False)
+                is_settled = stamp.is_settled()
+                if source.parent.resolve() == self.folder.resolve():
+                    written = self._adopt_own(file, source, media_type)
+                else:
+                    written = self._adopt(file, media_type, on_bytes, links=links)
+                after = Stamp.of(os.fstat(file.fileno()))
+                if (after.size, after.changed) != (stamp.size, stamp.changed):
+                    raise InputError(f"{source}: it changed while it was read", hint="try again when it is complete")
+                if is_settled and has_sound_stamps(source):
+                    self.stamps.record(after, written.blob.digest)
+        return written
+
+    def _adopt(
+        self, file: BufferedReader, media_type: str, on_bytes: Callable[[int], None] | None, *, links: bool
+    ) -> Written:
+        if links:
+            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
+            blob = Descriptor(media_type, digest, file.tell())
+            if self.is_kept(blob):
+                return Written(blob, is_new=False)
+            with system_errors(self.folder, "write to the store"), locks.shared(self.lock_file):
+                self.record(digest)
+                if self.links.make(file, digest, self.own_path(digest)):
+                    return Written(blob, is_new=True)
+            file.seek(0)
+        with self.ingest() as ingest:
+            ingest.copy(file, on_bytes)
             return ingest.commit(media_type)
 
-    def _adopt_own(self, source: Path, media_type: str) -> Written:
-        with open_regular(source) as file:
-            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
-            size = file.tell()
+    def _adopt_own(self, file: BufferedReader, source: Path, media_type: str) -> Written:
+        digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
         self._compare(Digest.from_filename(source.name), digest)
-        self.touch(digest)
-        return Written(Descriptor(media_type, digest, size), is_new=False)
+        self.leases.add(digest)
+        return Written(Descriptor(media_type, digest, file.tell()), is_new=False)
 
-    def ingest(self) -> Ingest:
-        """A new blob in the making; leaving the block without commit() removes it."""
+    def ingest(self, size: int | None = None) -> Ingest:
+        """A new blob in the making, of `size` bytes if that is known; leaving the block without commit() removes it.
+
+        Raises MachineError when there is no room for it.
+        """
         self.prepare()
-        return Ingest(self)
+        return Ingest(self, size)
+
+    def once(self, digest: Digest) -> AbstractContextManager[None]:
+        """Be the only process that brings this blob in; waits for another that does, and whoever comes next looks again."""
+        self.prepare()
+        return locks.keyed(self._ours / "busy" / digest.filename)
 
     def prepare(self) -> None:
         """Lay out the folders of the store. Raises StoreError when it cannot be written."""
         with system_errors(self.folder, "write to the store"):
-            for folder in (self.folder, self.ingest_folder, self.wrote_folder):
-                folder.mkdir(parents=True, exist_ok=True)
+            for name in ("ingest", "wrote", "leases", "stamps", "linked", "busy"):
+                make_folders(self._ours / name)
+            make_folders(self.folder)
 
     def touch(self, digest: Digest) -> None:
         """Renew the blob's time, so that neither Ollama's pruning nor a collection by age takes it before it is tagged."""
-        with system_errors(self.path(digest), "touch"):
-            os.utime(self.path(digest))
+        path = self.own_path(digest)
+        with system_errors(path, "touch"):
+            if path.exists() and not self.links.has(digest):  # a linked file's time is its owner's
+                os.utime(path)
 
     def delete(self, digest: Digest) -> None:
-        """Remove a blob and its record; the collector calls this, under its lock."""
-        with system_errors(self.path(digest), "delete"):
-            self.path(digest).unlink(missing_ok=True)
+        """Remove a blob and its records; the collector calls this, under its lock."""
+        with system_errors(self.own_path(digest), "delete"):
+            self.own_path(digest).unlink(missing_ok=True)
+            self.links.forget(digest)
             (self.wrote_folder / digest.filename).unlink(missing_ok=True)
+
+    def record(self, digest: Digest) -> None:
+        """Note that Corral writes the blob, before it does: a crash leaves a record of nothing, never a blob without one."""
+        os.close(os.open(self.wrote_folder / digest.filename, os.O_CREAT | os.O_CLOEXEC, file_mode(self.wrote_folder)))
+        self.links.forget(digest)
 
     def is_ours(self, digest: Digest) -> bool:
         """Whether Corral wrote the blob."""
@@ -177,8 +253,8 @@ class BlobStore:
     def __iter__(self) -> Iterator[Digest]:
         """Every blob with a well-formed final name; Ollama's partial downloads and temp files are passed over."""
         with system_errors(self.folder, "list"):
-            names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        for name in sorted(names):
+            names = sorted(entry.name for entry in os.scandir(self.folder)) if self.folder.is_dir() else []
+        for name in names:
             try:
                 digest = Digest.from_filename(name)
             except InvalidDigestError:
@@ -195,55 +271,3 @@ class BlobStore:
     def wrote_folder(self) -> Path:
         """An empty file for each blob that Corral wrote."""
         return self._ours / "wrote"
-
-
-class Ingest:
-    """A blob being written: feed it with write(), then commit(). Use it as a context manager."""
-
-    def __init__(self, blobs: BlobStore) -> None:
-        self._blobs = blobs
-        self._path = blobs.ingest_folder / secrets.token_hex(12)
-        self._hash = hashlib.sha256()
-        self.size = 0
-        with system_errors(blobs.folder, "write to the store"):
-            self._file = os.fdopen(
-                os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "wb", 0
-            )
-
-    def __enter__(self) -> Ingest:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append to the blob."""
-        view = memoryview(data)
-        with system_errors(self._blobs.folder, "write to the store"):
-            while view:
-                view = view[self._file.write(view) :]
-        self._hash.update(data)
-        self.size += len(data)
-
-    def commit(self, media_type: str, *, expected: Digest | None = None, size: int | None = None) -> Written:
-        """Give the blob its final name and make that durable.
-
-        Raises MismatchError, with nothing left behind, unless size and digest are the expected ones.
-        """
-        digest = Digest("sha256", self._hash.hexdigest())
-        if size is not None and self.size != size:
-            raise MismatchError(f"blob {expected or digest}", expected=f"{size} bytes", got=f"{self.size} bytes")
-        if expected is not None and digest != expected:
-            raise MismatchError("blob", expected=str(expected), got=str(digest))
-        blob = Descriptor(media_type, digest, self.size)
-        if self._blobs.is_sound(blob):
-            self._blobs.touch(digest)
-            return Written(blob, is_new=False)
-        with system_errors(self._blobs.folder, "write to the store"):
-            os.fsync(self._file.fileno())
-            # The record comes first: a crash between the two leaves a record of nothing, never a blob without one.
-            (self._blobs.wrote_folder / digest.filename).touch()
-            self._path.rename(self._blobs.path(digest))
-            sync_folder(self._blobs.folder)
-        return Written(blob, is_new=True)

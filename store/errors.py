@@ -113,8 +113,13 @@ class InvalidGGUFError(IntegrityError):
         self.why = why
 
 
-class StoreBusyError(MachineError):
-    """Another process is writing to the store."""
+class InvalidArchiveError(IntegrityError):
+    """A file or folder that is no image layout with a model in it."""
+
+    def __init__(self, identity: str, why: str, *, hint: str | None = None) -> None:
+        super().__init__(f"{identity}: invalid archive: {why}", hint=hint)
+        self.identity = identity
+        self.why = why
 
 
 class FileError(MachineError):

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from .errors import FileError, InputError, system_errors
 
+_GROUP = stat.S_IRGRP | stat.S_IWGRP
+
 
 @contextmanager
 def open_regular(path: Path) -> Generator[BufferedReader]:
@@ -27,7 +29,29 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def write_whole(path: Path, data: bytes, ingest_folder: Path) -> None:
+def file_mode(folder: Path) -> int:
+    """The mode of a new file: what the umask leaves, and where the folder is a group's to write, the group's too."""
+    return 0o664 if folder.stat().st_mode & stat.S_IWGRP else 0o644
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder, and those above it, with the rights a group has on the nearest one that is there."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    above = folder.parent.stat().st_mode
+    if above & stat.S_IWGRP:
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | _GROUP | (above & stat.S_ISGID))
+
+
+def allow_group(descriptor: int, folder: Path) -> None:
+    """Give a new file the rights of its folder's group, which the umask may have taken."""
+    if folder.stat().st_mode & stat.S_IWGRP:
+        os.fchmod(descriptor, stat.S_IMODE(os.fstat(descriptor).st_mode) | _GROUP)
+
+
+def write_whole(path: Path, data: bytes, ingest_folder: Path, *, is_durable: bool = True) -> None:
     """Write a small file so that it is there whole or not at all: temp file, fsync, rename. Makes its folder.
 
     That the rename survives a power cut is the caller's: sync_folder().
@@ -37,9 +61,11 @@ def write_whole(path: Path, data: bytes, ingest_folder: Path) -> None:
         with temporary.open("xb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            allow_group(file.fileno(), ingest_folder)
+            if is_durable:
+                os.fsync(file.fileno())
         for attempt in range(5):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folders(path.parent)
             try:
                 temporary.rename(path)
             except FileNotFoundError:  # a concurrent delete removed the folder it had just emptied

@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import locks
 from .blobs import BlobStore
 from .digest import Digest
 from .errors import InvalidDigestError, InvalidManifestError, system_errors
@@ -32,12 +33,17 @@ class Collected:
 
 
 def collect(
-    blobs: BlobStore, tags: Tags, *, only: Iterable[Digest] | None = None, older_than: float = DEFAULT_AGE
+    blobs: BlobStore,
+    tags: Tags,
+    *,
+    only: Iterable[Digest] | None = None,
+    older_than: float = DEFAULT_AGE,
+    is_dry: bool = False,
 ) -> Collected:
-    """Remove unreferenced blobs; the caller holds the collecting lock.
+    """Remove unreferenced blobs that nobody holds a lease on; the caller holds the store's lock alone.
 
     `only` restricts it to these digests and leaves debris alone. `older_than` is the age in seconds from which foreign
-    files may go. Raises InvalidManifestError when a manifest cannot be read.
+    files may go. `is_dry` removes nothing. Raises InvalidManifestError when a manifest cannot be read.
     """
     models, broken = tags.models()
     if broken:
@@ -46,35 +52,37 @@ def collect(
             "nothing was collected, because it may name any blob",
             hint="delete that model (corral rm) or create it again, then repeat",
         )
-    used = {blob.digest for model in models for blob in model.manifest.blobs}
+    used = {blob.digest for model in models for blob in model.manifest.blobs} | blobs.leases.protected()
     oldest = time.time() - older_than
     result = Collected()
     for digest in set(blobs if only is None else only) - used:
-        path = blobs.path(digest)
+        path = blobs.own_path(digest)
         with _looked_at(path):
             status = path.lstat()
             if blobs.is_ours(digest) or status.st_mtime < oldest:
-                blobs.delete(digest)
+                if not is_dry:
+                    blobs.delete(digest)
                 result.bytes += status.st_size
                 result.blobs.append(digest)
     if only is None:
-        _collect_debris(blobs, oldest, result)
+        _collect_debris(blobs, oldest, result, is_dry=is_dry)
     result.blobs.sort()
     return result
 
 
-def _collect_debris(blobs: BlobStore, oldest: float, result: Collected) -> None:
-    # Under the lock nobody of ours is writing, so all of ingest/ was left by a process that died.
-    temporary = [(path, math.inf) for path in _files(blobs.ingest_folder)]
+def _collect_debris(blobs: BlobStore, oldest: float, result: Collected, *, is_dry: bool) -> None:
+    # What is in the making is held by who makes it.
+    temporary = [(path, math.inf) for path in _files(blobs.ingest_folder) if not locks.is_held(path)]
     partial = [(path, oldest) for path in _files(blobs.folder) if _is_partial(path)]
     for path, newest in temporary + partial:
         with _looked_at(path):
             status = path.lstat()
             if status.st_mtime < newest:
-                path.unlink()
+                if not is_dry:
+                    path.unlink()
                 result.bytes += status.st_size
                 result.debris += 1
-    for marker in _files(blobs.wrote_folder):
+    for marker in () if is_dry else _files(blobs.wrote_folder):
         with _looked_at(marker):
             if not blobs.folder.joinpath(marker.name).exists():
                 marker.unlink()

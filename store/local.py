@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from .blobs import BlobStore
 from .digest import Digest
 from .errors import (
     BlobNotFoundError,
+    InputError,
     InvalidManifestError,
     MachineError,
     MismatchError,
     ModelNotFoundError,
-    StoreBusyError,
     system_errors,
 )
 from .files import write_whole
@@ -31,12 +31,14 @@ class Store:
     """A store root folder. Opening it creates nothing, and raises StoreError where there can be no folder.
 
     A tag points at a complete model or does not exist; what is written between `writing()` and `tag()` is safe from the
-    collector.
+    collector. Stores at `below` are only read: their models are seen where this one has none of the name, and their blobs
+    need not be here.
     """
 
-    def __init__(self, root: Path | str) -> None:
+    def __init__(self, root: Path | str, below: Sequence[Path] = ()) -> None:
         self.root = Path(root)
-        self.blobs = BlobStore(self.root)
+        self.below = tuple(Store(path) for path in below)
+        self.blobs = BlobStore(self.root, [store.blobs for store in self.below])
         self.tags = Tags(self.root)
         self._check_format()
 
@@ -45,8 +47,13 @@ class Store:
 
         Raises ModelNotFoundError, InvalidManifestError.
         """
-        if name.digest is None:
-            return self.tags.read(name)
+        for store in (self, *self.below):
+            with contextlib.suppress(ModelNotFoundError):
+                return store.tags.read(name) if name.digest is None else store.pinned(name)
+        raise ModelNotFoundError(str(name))
+
+    def pinned(self, name: Name) -> TaggedModel:
+        """The model of this very store that a name with a digest means. Raises ModelNotFoundError."""
         for candidate in (name, name.pinned_tag(), *self.tags.names()):
             if candidate.folded()[:3] == name.folded()[:3]:
                 with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
@@ -55,10 +62,21 @@ class Store:
                         return found
         raise ModelNotFoundError(str(name))
 
+    def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
+        """All models that can be found by name, newest first, and for each unreadable manifest what is wrong with it."""
+        seen: dict[tuple[str, ...], TaggedModel] = {}
+        broken: list[InvalidManifestError] = []
+        for store in (self, *self.below):
+            models, unreadable = store.tags.models()
+            broken += unreadable
+            for model in models:
+                seen.setdefault(model.name.folded(), model)
+        return sorted(seen.values(), key=lambda model: (-model.modified, str(model.name))), broken
+
     def writing(self) -> AbstractContextManager[None]:
-        """Hold the collector off while blobs are written that no tag names yet."""
+        """Hold a lease on what is written, or found to be here, in the block: no collection takes it before it is tagged."""
         self._prepare()
-        return locks.writing(self._lock_file)
+        return self.blobs.leases.held()
 
     def tag(self, name: Name, manifest: Manifest) -> Name:
         """Point `name` at the manifest once all its blobs are seen to be here, and return the spelling stored.
@@ -67,7 +85,8 @@ class Store:
         Raises BlobNotFoundError or MismatchError, and leaves no tag, when one is missing or has another size.
         """
         name = self.tags.spelled(name.pinned_tag())
-        with self.writing():
+        self._prepare()
+        with locks.shared(self.blobs.lock_file):
             self.check_complete(manifest)
             for blob in manifest.blobs:
                 self.blobs.touch(blob.digest)
@@ -93,44 +112,46 @@ class Store:
         return self.tag(destination, self.find(source).manifest)
 
     def remove(self, name: Name) -> None:
-        """Delete the tag, also a broken one, and at once those of its blobs that nothing else needs.
+        """Delete the tag, also a broken one, and at once those of its blobs that nothing else needs or relies on.
 
-        Where another process is writing, or a broken manifest may need them, the blobs stay for the next `gc`.
+        Where a broken manifest may need them, the blobs stay for the next `gc`.
         """
         if name.digest:
             name = self.find(name).name
         manifest = self.manifest_or_none(name)
-        self.tags.delete(name)
+        try:
+            self.tags.delete(name)
+        except ModelNotFoundError:
+            for store in self.below:
+                if any(name.folded() == other.folded() for other in store.tags.names()):
+                    raise InputError(f"model '{name}' is in {store.root}, which is only read") from None
+            raise
         if manifest is not None:
             self.release(manifest)
 
     def release(self, manifest: Manifest) -> None:
-        """Remove those blobs of a manifest that is no longer tagged which nothing else needs, if that can be done now."""
+        """Remove those blobs of a manifest that is no longer tagged which nothing else needs."""
         self.discard([blob.digest for blob in manifest.blobs])
 
     def discard(self, digests: Iterable[Digest]) -> None:
-        """Remove those of the blobs that no manifest names, if that can be done now; else they wait for `gc`."""
+        """Remove those of the blobs that no manifest names and no process relies on; all stay where that cannot be known."""
         self._prepare()
-        with contextlib.suppress(StoreBusyError, InvalidManifestError), locks.collecting(self._lock_file):
+        with contextlib.suppress(InvalidManifestError), locks.exclusive(self.blobs.lock_file):
             gc.collect(self.blobs, self.tags, only=digests)
 
-    def collect(self, *, older_than: float = gc.DEFAULT_AGE) -> gc.Collected:
-        """Remove every unreferenced blob. Raises StoreBusyError while anybody writes, InvalidManifestError."""
+    def collect(self, *, older_than: float = gc.DEFAULT_AGE, is_dry: bool = False) -> gc.Collected:
+        """Remove every unreferenced blob that no process relies on; `is_dry` only says which. Raises InvalidManifestError."""
         if not self.root.is_dir():
             return gc.Collected()
         self._prepare()
-        with locks.collecting(self._lock_file):
-            return gc.collect(self.blobs, self.tags, older_than=older_than)
+        with locks.exclusive(self.blobs.lock_file):
+            return gc.collect(self.blobs, self.tags, older_than=older_than, is_dry=is_dry)
 
     def manifest_or_none(self, name: Name) -> Manifest | None:
         """What the tag points at; None when there is no such tag or its manifest is unreadable."""
         with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
             return self.tags.read(name).manifest
         return None
-
-    @property
-    def _lock_file(self) -> Path:
-        return self.root / ".corral" / "lock"
 
     @property
     def _format_file(self) -> Path:

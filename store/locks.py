@@ -1,41 +1,91 @@
-"""One advisory lock for the whole store: writers share it, the collector holds it alone.
+"""Locks between processes. All are flocks: the kernel releases them when their owner dies, however it dies.
 
-It is an flock on a file that is never deleted, so the kernel releases it when its owner dies, however it dies.
+The store's own lock is held for moments only, never while bytes move: writers share it to take note of what they rely on
+(leases.py), the collector holds it alone to see what nobody does. A keyed lock is held as long as the work on one thing
+takes, by one process at a time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import StoreBusyError, system_errors
+from .errors import system_errors
+from .files import file_mode, make_folders
 
 
 @contextmanager
-def writing(lock_file: Path) -> Generator[None]:
-    """Keep the collector away while blobs are written that no tag names yet. Waits for a running collection."""
-    yield from _held(lock_file, fcntl.LOCK_SH)
+def shared(lock_file: Path) -> Generator[None]:
+    """Keep the collector away for a moment."""
+    with _held(lock_file, fcntl.LOCK_SH):
+        yield
 
 
 @contextmanager
-def collecting(lock_file: Path) -> Generator[None]:
-    """Be the only one in the store. Raises StoreBusyError at once when somebody is writing."""
-    yield from _held(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def exclusive(lock_file: Path) -> Generator[None]:
+    """Keep everybody else away for a moment."""
+    with _held(lock_file, fcntl.LOCK_EX):
+        yield
 
 
-def _held(lock_file: Path, operation: int) -> Iterator[None]:
-    with system_errors(lock_file, "open"):
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+@contextmanager
+def _held(lock_file: Path, operation: int) -> Generator[None]:
+    descriptor = _opened(lock_file)
     try:
-        try:
-            fcntl.flock(descriptor, operation)
-        except BlockingIOError:
-            raise StoreBusyError(
-                f"{lock_file.parent.parent}: another corral is writing to this store", hint="try again when it is done"
-            ) from None
+        fcntl.flock(descriptor, operation)
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def keyed(lock_file: Path) -> Generator[None]:
+    """Be the only one at work on what the file is named after; waits for others. The file is removed afterwards."""
+    while True:
+        descriptor = _opened(lock_file)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, lock_file):
+                break
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # somebody removed it while we waited: the next one is made anew
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock_file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds a lock on this file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _opened(lock_file: Path) -> int:
+    with system_errors(lock_file, "open"):
+        make_folders(lock_file.parent)
+        return os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, file_mode(lock_file.parent))
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

@@ -68,7 +68,7 @@ def test_error_for_a_mismatch_leaves_no_file(store: Store, expected: Digest | No
         ingest.write(b"hello")
         with pytest.raises(IntegrityError, match=r"expected .*, got "):
             ingest.commit("m", expected=expected, size=size)
-    assert files(store) == set()
+    assert files(store) <= {".corral/lock"}
 
 
 def test_error_while_writing_leaves_no_file(store: Store) -> None:
@@ -80,7 +80,7 @@ def test_error_while_writing_leaves_no_file(store: Store) -> None:
     store.blobs.prepare()
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert files(store) == set()
+    assert files(store) <= {".corral/lock"}
 
 
 def test_adopt_copies_a_file_and_tells_how_far_it_is(store: Store, tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_error_adopting_what_is_no_file(store: Store, tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "missing"):
         with pytest.raises(FileError):
             store.blobs.adopt(source, "m")
-    assert files(store) == set()
+    assert files(store) <= {".corral/lock"}
 
 
 def test_error_reading_a_blob_that_was_changed(store: Store) -> None:
@@ -138,7 +138,7 @@ def test_a_changed_small_blob_is_mended_by_putting_it_again(store: Store) -> Non
 
 
 def test_error_for_a_damaged_blob_says_what_helps_and_it_does(store: Store) -> None:
-    data = os.urandom(3 << 20)
+    data = os.urandom(9 << 20)
     blob = store.blobs.put(data, "m").blob
     path = store.blobs.path(blob.digest)
     assert b"".join(store.blobs.verified(blob)) == data
@@ -147,7 +147,7 @@ def test_error_for_a_damaged_blob_says_what_helps_and_it_does(store: Store) -> N
     with pytest.raises(MismatchError) as caught:
         seen.extend(store.blobs.verified(blob))
     assert (caught.value.expected, caught.value.got) == (str(blob.digest), str(Digest.of(bytes(len(data)))))
-    assert b"".join(seen) == bytes(2 << 20)  # the last piece was held back
+    assert b"".join(seen) == bytes(8 << 20)  # the last piece was held back
     # A large blob of the right size is trusted, so the hint does not promise that writing it again would mend it.
     assert store.blobs.is_sound(blob)
     assert caught.value.hint == f"it is damaged: delete {path}, then pull or create the model again"

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from corral.store.digest import Digest
-from corral.store.errors import InvalidManifestError, StoreBusyError
+from corral.store.errors import InvalidManifestError
 from corral.store.gc import Collected
 from corral.store.local import Store
 from corral.store.manifest import MODEL, Manifest
@@ -95,37 +95,69 @@ def test_ollamas_downloads_in_progress_go_only_with_age(store: Store) -> None:
     assert [path.name for path in store.blobs.folder.iterdir()] == ["readme.txt"]
 
 
-def test_nothing_is_collected_while_another_process_writes(store: Store) -> None:
+def test_what_another_process_is_writing_stays_and_the_rest_goes(store: Store) -> None:
+    fresh = Digest.of(b"fresh")
     with another_writer(store):
-        with pytest.raises(StoreBusyError) as caught:
-            store.collect(older_than=0)
-        assert caught.value.hint
+        loose = store.blobs.put(b"loose", "m").blob.digest
+        assert store.collect(older_than=0).blobs == [loose]
+        assert store.blobs.size(fresh) == 5
         with store.writing():
             store.blobs.put(b"writers do not keep each other out", "m")
-        fresh = Digest.of(b"fresh")
-        assert store.blobs.size(fresh) == 5
-    # The kernel has let go of the dead process's lock.
+    # The kernel has let go of the dead process's lease.
     assert fresh in store.collect().blobs
+    assert not list((store.root / ".corral" / "leases").iterdir())
 
 
-def test_a_fresh_ingest_survives_a_collection_that_is_refused(store: Store) -> None:
+def test_what_a_process_found_to_be_here_stays_too(store: Store) -> None:
+    fresh = store.blobs.put(b"fresh", "m").blob
+    with another_writer(store):
+        assert store.collect(older_than=0) == Collected()
+        store.blobs.check(fresh)
+
+
+def test_a_blob_in_the_making_survives_a_collection(store: Store) -> None:
     with store.writing(), store.blobs.ingest() as ingest:
         ingest.write(b"half")
-        with pytest.raises(StoreBusyError):
-            store.collect(older_than=0)
+        assert store.collect(older_than=0) == Collected()
         ingest.write(b"whole")
-        assert ingest.commit("m", expected=Digest.of(b"halfwhole")).is_new
+        written = ingest.commit("m", expected=Digest.of(b"halfwhole"))
+        assert written.is_new
+        assert store.collect(older_than=0) == Collected()
+    assert store.collect().blobs == [written.blob.digest]
 
 
-def test_remove_beside_a_writer_leaves_the_blobs_for_later(store: Store, stored: Stored) -> None:
+def test_a_lease_is_shared_by_threads_and_ends_with_the_last(store: Store) -> None:
+    with store.writing():
+        first = store.blobs.put(b"first", "m").blob
+        with store.writing():
+            pass
+        assert store.collect() == Collected()
+    assert store.collect().blobs == [first.digest]
+
+
+def test_remove_beside_a_writer_frees_what_nobody_holds(store: Store, stored: Stored) -> None:
     made = stored(store, "hi")
     store.tag(M, made)
     with another_writer(store):
-        store.remove(M)
-        assert list(store.tags.names()) == []
+        shared = store.blobs.put(b"fresh", "m").blob
+        held = Manifest.build(made.config, [*made.layers, shared])
+        store.tag(Name.parse("n"), held)
+        store.remove(Name.parse("n"))
         store.check_complete(made)
-    collected = store.collect()
-    assert {blob.digest for blob in made.blobs} < set(collected.blobs)
+        store.blobs.check(shared)  # the other one holds it
+        store.remove(M)
+        assert list(store.blobs) == [shared.digest]
+    assert store.collect().blobs == [shared.digest]
+
+
+def test_a_dry_collection_removes_nothing(store: Store) -> None:
+    loose = store.blobs.put(b"loose", "m").blob
+    (store.blobs.ingest_folder / "left").write_bytes(b"xyz")
+    expected = Collected(blobs=[loose.digest], debris=1, bytes=8)
+    assert store.collect(is_dry=True) == expected
+    assert store.collect(is_dry=True) == expected
+    assert store.collect() == expected
+    assert store.collect() == Collected()
 
 
 def test_a_manifest_that_cannot_be_read_stops_the_collection(store: Store, stored: Stored) -> None:
