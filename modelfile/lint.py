@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..store import gguf, manifest
 from ..store.gguf import GGUF
@@ -15,7 +15,6 @@ from ..store.manifest import Descriptor
 from ..store.name import Name
 from ..store.vocabulary import read_vocabulary
 from . import nodes, rules
-from .agreement import Agreement
 from .describe import describe, read_text
 from .parameters import ParameterError, read_parameter
 from .parser import read
@@ -26,8 +25,9 @@ from .rules import Diagnostic
 from .secrets import find_secrets
 from .source import Source, Span
 from .sources import Sources, layer_path
-from .template.errors import TemplateError
-from .template.parser import Template
+
+if TYPE_CHECKING:
+    from .agreement import Agreement
 
 CountTokens: TypeAlias = Callable[[Path, str], "int | None"]
 """How many tokens the model of a GGUF file makes of a text; None where no engine is installed."""
@@ -47,7 +47,8 @@ def lint(
     found += [_absent(one) if one.rule is rules.ABSENT_MODEL else one for one in here.diagnostics]
     if here.base and here.base.weights:
         path = _weights_path(here.base, store)
-        found += _agreement(modelfile, here.base, store).findings()
+        if _has_prompts(here.base.weights):
+            found += _agreement(modelfile, here.base, store).findings()
         found += _context(modelfile, here.base, here.base.weights, lambda text: count_tokens(path, text))
     return _sorted(found)
 
@@ -63,29 +64,36 @@ def lint_model(store: Store, name: Name) -> tuple[nodes.Modelfile, tuple[Diagnos
     """
     text, _ = print_lines(describe(store, store.find(name).manifest))
     modelfile = read(Source(text, str(name)))
-    agreement = _agreement_here(modelfile, store, store.root)
-    return modelfile, _sorted(agreement.findings() if agreement else ())
+    found = _agreement_here(modelfile, store, store.root)
+    return modelfile, _sorted(found.findings() if found else ())
 
 
 def fix(modelfile: nodes.Modelfile, store: Store, folder: Path) -> str | None:
     """The Modelfile's text with a TEMPLATE and stop texts that fit its model, None when they do or none can be made."""
-    agreement = _agreement_here(modelfile, store, folder)
-    return agreement.fixed() if agreement else None
+    found = _agreement_here(modelfile, store, folder)
+    return found.fixed() if found else None
 
 
 def _agreement_here(modelfile: nodes.Modelfile, store: Store, folder: Path) -> Agreement | None:
     recipe, _ = examine(modelfile)
     base = Sources(store, modelfile, folder).find(recipe).base
-    return _agreement(modelfile, base, store) if base and base.weights else None
+    return _agreement(modelfile, base, store) if base and base.weights and _has_prompts(base.weights) else None
+
+
+def _has_prompts(weights: GGUF) -> bool:
+    """Whether a GGUF says anything of prompts. Where it does not, the template engines need not be loaded."""
+    return any(key.startswith("tokenizer.") for key in weights.metadata)
 
 
 def _agreement(modelfile: nodes.Modelfile, base: Base, store: Store) -> Agreement:
     """The Modelfile beside its base, whose weights are a GGUF. Raises FileError."""
+    from . import agreement
+
     path = _weights_path(base, store)
     header = gguf.read(path)
     stored = [layer for layer in base.layers if isinstance(layer, Descriptor)]
     inherited = read_text(store, stored, manifest.TEMPLATE, manifest.PROMPT)
-    return Agreement(modelfile, inherited, header, read_vocabulary(path, header))
+    return agreement.Agreement(modelfile, inherited, header, read_vocabulary(path, header))
 
 
 def _weights_path(base: Base, store: Store) -> Path:
@@ -121,6 +129,9 @@ def _paths(modelfile: nodes.Modelfile, sources: Sources) -> Iterator[Diagnostic]
 def _template(modelfile: nodes.Modelfile) -> Iterator[Diagnostic]:
     for node in modelfile.instructions:
         if isinstance(node, nodes.Template) and node.value:
+            from .template.errors import TemplateError
+            from .template.parser import Template
+
             try:
                 unused = _PROMPT_VARIABLES.isdisjoint(Template(node.value).variables)
             except TemplateError:

@@ -11,8 +11,6 @@ from .level import API_LEVEL, is_above_level, is_version
 from .parameters import PARAMETERS, ParameterError, Value, read_parameter
 from .rules import Diagnostic
 from .source import Span
-from .template.errors import TemplateError
-from .template.parser import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +131,9 @@ def _check_version(node: nodes.Requires, found: list[Diagnostic]) -> None:
 
 
 def _check_template(node: nodes.Template, text: str, found: list[Diagnostic]) -> None:
+    from .template.errors import TemplateError
+    from .template.parser import Template
+
     try:
         Template(node.value)
     except TemplateError as error:

@@ -25,8 +25,6 @@ from .plan import Base, ContentLayer, FileLayer, Layer
 from .recipe import Recipe
 from .rules import Diagnostic, Rule
 from .source import Source
-from .template.drift import OwnTemplate
-from .template.translate import recognise
 
 _T = TypeVar("_T")
 _MEDIA_TYPES = {"model": manifest.MODEL, "projector": manifest.PROJECTOR, "adapter": manifest.ADAPTER}
@@ -189,6 +187,9 @@ class Sources:
         header = gguf.read(weights.path)
         if not header.chat_template:
             return base
+        from .template.drift import OwnTemplate
+        from .template.translate import recognise
+
         named = recognise(OwnTemplate(header.chat_template, read_vocabulary(weights.path, header)))
         if not named:
             return base

@@ -19,7 +19,7 @@ from typing import BinaryIO
 from . import locks
 from .digest import Digest
 from .errors import AGAIN, BlobNotFoundError, InputError, InvalidDigestError, MismatchError, system_errors
-from .files import file_mode, make_folders, open_regular
+from .files import file_mode, make_folders, open_regular, start_writing_back
 from .ingest import CHUNK, Ingest, Written
 from .leases import Leases
 from .links import Links
@@ -188,6 +188,7 @@ class BlobStore:
         self, file: BufferedReader, media_type: str, on_bytes: Callable[[int], None] | None, *, links: bool
     ) -> Written:
         if links:
+            start_writing_back(file.fileno(), 0, 0)
             digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
             blob = Descriptor(media_type, digest, file.tell())
             if self.is_kept(blob):

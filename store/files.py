@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 
@@ -84,3 +86,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def start_writing_back(descriptor: int, start: int, count: int) -> None:
+    """Have the kernel begin to write a range to the disk, so that a later fsync has less to wait for; a mere hint."""
+    begin = getattr(_libc(), "sync_file_range", None)
+    if begin:
+        begin(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), 2)  # SYNC_FILE_RANGE_WRITE
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(None)
+    except OSError:
+        return None

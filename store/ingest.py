@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from . import locks
 from .digest import Digest
 from .errors import MachineError, MismatchError, system_errors
-from .files import allow_group, sync_folder
+from .files import allow_group, start_writing_back, sync_folder
 from .manifest import Descriptor
 
 if TYPE_CHECKING:
     from .blobs import BlobStore
 
 CHUNK = 4 << 20
+_STRIDE = 32 << 20
 _FICLONE = 0x40049409
 """ioctl(2): share another file's blocks."""
 _NOT_HERE = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTTY, errno.EPERM)
@@ -67,8 +68,7 @@ class Ingest:
         with system_errors(self._blobs.folder, "write to the store"):
             while view:
                 view = view[self._file.write(view) :]
-        self._hash.update(data)
-        self.size += len(data)
+        self._take(data)
 
     def copy(self, source: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> None:
         """Take a file's content: its very blocks where the file system can share them, else one copy made by the kernel.
@@ -93,10 +93,15 @@ class Ingest:
                     count = os.preadv(self._file.fileno(), [memoryview(buffer)[:count]], self.size) if count else 0
                     if not count:
                         return
-                    self._hash.update(memoryview(buffer)[:count])
-                    self.size += count
+                    self._take(memoryview(buffer)[:count])
                 if on_bytes:
                     on_bytes(self.size)
+
+    def _take(self, data: bytes | memoryview) -> None:
+        self._hash.update(data)
+        before, self.size = self.size, self.size + len(data)
+        if before // _STRIDE < self.size // _STRIDE:  # the disk has work while the next bytes come
+            start_writing_back(self._file.fileno(), before // _STRIDE * _STRIDE, _STRIDE)
 
     def commit(self, media_type: str, *, expected: Digest | None = None, size: int | None = None) -> Written:
         """Give the blob its final name and make that durable.

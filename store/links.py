@@ -32,8 +32,8 @@ class Links:
         os.fsync(file.fileno())
         temporary = self._ingest_folder / secrets.token_hex(12)
         try:
-            # By its descriptor: the name may be another file's by now.
-            os.link(f"/proc/self/fd/{file.fileno()}", temporary, follow_symlinks=True)
+            # By its descriptor: the name may be another file's by now. Only with a folder's descriptor does Python follow it.
+            os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno(), follow_symlinks=True)
         except OSError:
             return False
         try:

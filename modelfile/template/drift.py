@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from ...store.vocabulary import Vocabulary
 from .cases import CASES, Case
@@ -80,7 +80,7 @@ class OwnTemplate:
 
     def differences(self, text: str) -> list[Difference]:
         """Where a TEMPLATE differs, in the order of the cases. Raises TemplateError for what is no template."""
-        template = Template(text, today=lambda: _NOW.date())
+        template = _parsed(text)
         has_tools = "tools" in template.variables
         found: list[Difference] = []
         for case in CASES:
@@ -134,3 +134,8 @@ class OwnTemplate:
         if not (without.startswith(head) and without.endswith(tail)):
             return ""
         return without[len(head) : len(without) - len(tail)]
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> Template:
+    return Template(text, today=_NOW.date)
