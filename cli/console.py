@@ -51,8 +51,8 @@ def clean(text: str) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table as Ollama prints one: columns padded to their content and four blanks."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
-    for row in (header, *rows):
-        out("".join(cell.ljust(width + 4) for cell, width in zip(row, widths, strict=True)))
+    lines = ["".join(cell.ljust(width + 4) for cell, width in zip(row, widths, strict=True)) for row in (header, *rows)]
+    out("\n".join(lines))
 
 
 @contextmanager

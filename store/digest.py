@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from .errors import InvalidDigestError
 
-_HEX_LENGTH = {"sha256": 64, "sha512": 128}
-_HEX = re.compile(r"[0-9a-f]+")
+_FORMS = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,7 +22,8 @@ class Digest:
     hex: str
 
     def __post_init__(self) -> None:
-        if len(self.hex) != _HEX_LENGTH.get(self.algorithm, -1) or not _HEX.fullmatch(self.hex):
+        form = _FORMS.get(self.algorithm)
+        if form is None or not form.fullmatch(self.hex):
             raise InvalidDigestError(f"{self.algorithm}:{self.hex}")
 
     @classmethod

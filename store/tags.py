@@ -50,14 +50,7 @@ class Tags:
     def read(self, name: Name) -> TaggedModel:
         """The tag's manifest, as it was written. Raises ModelNotFoundError, InvalidManifestError."""
         path = self._path(self.spelled(name))
-        with system_errors(path, "read"):
-            try:
-                with path.open("rb") as file:
-                    raw = file.read(MAX_MANIFEST_BYTES + 1)
-                    modified = os.fstat(file.fileno()).st_mtime
-            except (FileNotFoundError, NotADirectoryError):
-                raise ModelNotFoundError(str(name)) from None
-        return TaggedModel(self._name(path), Manifest.parse(raw, str(name)), modified)
+        return _read(str(path), self._name(path), str(name))
 
     def write(self, name: Name, manifest: Manifest) -> None:
         """Point the tag at the manifest, durably: temp file, fsync, rename, fsync of the folder.
@@ -85,27 +78,34 @@ class Tags:
 
     def names(self) -> Iterator[Name]:
         """Every name with a manifest file, readable or not; files elsewhere than four deep are passed over."""
-        paths = [self.folder]
-        for _ in range(4):
-            paths = [child for folder in paths for child in _children(folder)]
-        for path in paths:
-            with contextlib.suppress(InvalidNameError):
-                if path.is_file():
-                    yield self._name(path)
+        for _, name in self._files():
+            yield name
 
     def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
         """All models, newest first, and for each unreadable manifest what is wrong with it."""
         models: list[TaggedModel] = []
         broken: list[InvalidManifestError] = []
-        for name in self.names():
+        for path, name in self._files():
             try:
-                models.append(self.read(name))
+                models.append(_read(path, name, str(name)))
             except InvalidManifestError as error:
                 broken.append(error)
             except ModelNotFoundError:
                 continue  # deleted since it was listed
         models.sort(key=lambda model: (-model.modified, str(model.name)))
         return models, broken
+
+    def _files(self) -> Iterator[tuple[str, Name]]:
+        """Path and name of every manifest file. Strings, because there may be many."""
+        folders: list[tuple[str, tuple[str, ...]]] = [(str(self.folder), ())]
+        for _ in range(3):
+            folders = [(entry.path, (*parts, entry.name)) for path, parts in folders for entry in _entries(path)]
+        for path, (host, namespace, model) in folders:
+            for entry in _entries(path):
+                with contextlib.suppress(InvalidNameError):
+                    name = Name(host, namespace, model, entry.name)
+                    if entry.is_file():
+                        yield entry.path, name
 
     def _path(self, name: Name) -> Path:
         return self.folder.joinpath(*name.parts)
@@ -115,9 +115,25 @@ class Tags:
         return Name(host, namespace, model, tag)
 
 
-def _children(folder: Path) -> list[Path]:
-    with system_errors(folder, "list"):
+def _read(path: str, name: Name, identity: str) -> TaggedModel:
+    with system_errors(path, "read"):
         try:
-            return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+            with open(path, "rb", 0) as file:  # noqa: PTH123 - a Path for each of many takes long
+                status = os.fstat(file.fileno())
+                raw = file.read(min(status.st_size, MAX_MANIFEST_BYTES) + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            raise ModelNotFoundError(identity) from None
+    return TaggedModel(name, Manifest.parse(raw, identity), status.st_mtime)
+
+
+def _entries(path: str) -> list[os.DirEntry[str]]:
+    with system_errors(path, "list"):
+        try:
+            with os.scandir(path) as entries:
+                return sorted((one for one in entries if one.name[0] != "."), key=lambda one: one.name)
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+
+def _children(folder: Path) -> list[Path]:
+    return [folder / entry.name for entry in _entries(str(folder))]
