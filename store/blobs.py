@@ -19,7 +19,7 @@ from typing import BinaryIO
 from . import locks
 from .digest import Digest
 from .errors import AGAIN, BlobNotFoundError, InputError, InvalidDigestError, MismatchError, system_errors
-from .files import file_mode, make_folders, open_regular, start_writing_back
+from .files import make_folders, open_regular, open_shared, start_writing_back
 from .ingest import CHUNK, Ingest, Written
 from .leases import Leases
 from .links import Links
@@ -244,7 +244,7 @@ class BlobStore:
 
     def record(self, digest: Digest) -> None:
         """Note that Corral writes the blob, before it does: a crash leaves a record of nothing, never a blob without one."""
-        os.close(os.open(self.wrote_folder / digest.filename, os.O_CREAT | os.O_CLOEXEC, file_mode(self.wrote_folder)))
+        os.close(open_shared(self.wrote_folder / digest.filename, os.O_RDONLY))
         self.links.forget(digest)
 
     def is_ours(self, digest: Digest) -> bool:

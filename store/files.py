@@ -31,9 +31,12 @@ def _without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def file_mode(folder: Path) -> int:
-    """The mode of a new file: what the umask leaves, and where the folder is a group's to write, the group's too."""
-    return 0o664 if folder.stat().st_mode & stat.S_IWGRP else 0o644
+def open_shared(path: Path, flags: int) -> int:
+    """A descriptor of a file, made if need be, that whoever may write to its folder may open too."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        allow_group(descriptor, path.parent)
+    return descriptor
 
 
 def make_folders(folder: Path) -> None:
@@ -44,7 +47,7 @@ def make_folders(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     above = folder.parent.stat().st_mode
     if above & stat.S_IWGRP:
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | _GROUP | (above & stat.S_ISGID))
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | (above & (stat.S_IRWXG | stat.S_ISGID)))
 
 
 def allow_group(descriptor: int, folder: Path) -> None:

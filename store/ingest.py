@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from . import locks
 from .digest import Digest
 from .errors import MachineError, MismatchError, system_errors
-from .files import allow_group, start_writing_back, sync_folder
+from .files import open_shared, start_writing_back, sync_folder
 from .manifest import Descriptor
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ class Ingest:
         self._check_space(size or 0)
         # Under the lock, so that no collection sees the file before its owner holds it.
         with locks.shared(blobs.lock_file), system_errors(blobs.folder, "write to the store"):
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            descriptor = open_shared(self._path, os.O_RDWR | os.O_EXCL)
             self._file = os.fdopen(descriptor, "r+b", 0)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            allow_group(descriptor, blobs.ingest_folder)
 
     def __enter__(self) -> Ingest:
         return self
@@ -76,12 +75,13 @@ class Ingest:
         What is hashed is what is here then, whatever happens to the source.
         """
         is_shared = self._shares(source)
+        size = os.fstat((self._file if is_shared else source).fileno()).st_size
         if not is_shared:
-            self._check_space(os.fstat(source.fileno()).st_size)
+            self._check_space(size)
         buffer = bytearray(CHUNK)
         by_kernel = True
         with system_errors(self._blobs.folder, "write to the store"):
-            while True:
+            while self.size < size:  # no further, should the source grow
                 count = CHUNK
                 if not is_shared and by_kernel:
                     by_kernel, count = self._copied(source)

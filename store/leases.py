@@ -18,7 +18,7 @@ from pathlib import Path
 from . import locks
 from .digest import Digest
 from .errors import InvalidDigestError, system_errors
-from .files import file_mode
+from .files import open_shared
 
 
 class Leases:
@@ -72,8 +72,7 @@ class Leases:
         # Under the lock, so that no collection sees the file before its owner holds it.
         with locks.shared(self._lock_file), system_errors(self._folder, "write to the store"):
             self._path = self._folder / secrets.token_hex(12)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, file_mode(self._folder))
+            self._descriptor = open_shared(self._path, os.O_WRONLY | os.O_APPEND | os.O_EXCL)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def _close(self) -> None:

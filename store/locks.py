@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import system_errors
-from .files import file_mode, make_folders
+from .files import make_folders, open_shared
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def is_held(path: Path) -> bool:
 def _opened(lock_file: Path) -> int:
     with system_errors(lock_file, "open"):
         make_folders(lock_file.parent)
-        return os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, file_mode(lock_file.parent))
+        return open_shared(lock_file, os.O_RDWR)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
