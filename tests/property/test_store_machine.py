@@ -1,0 +1,118 @@
+"""A state machine: creates, copies, removals and collections, also half done ones beside others, against a model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import hypothesis.strategies as st
+from corral.modelfile.builder import build
+from corral.modelfile.parser import parse
+from corral.store.digest import Digest
+from corral.store.errors import ModelNotFoundError
+from corral.store.local import Store
+from corral.store.manifest import CONFIG_TYPE, MODEL, Descriptor, Manifest
+from corral.store.name import Name
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from tests.weights import gguf, text_pair
+
+NAMES = st.sampled_from([Name.parse(text) for text in ("a", "A", "ns/a:b", "b")])
+WEIGHTS = st.integers(0, 2)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One store, seen by two openings of it, as by two processes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="corral-machine-"))
+        for i in range(3):
+            (self.folder / f"{i}.gguf").write_bytes(gguf(text_pair("general.name", f"weights {i}")))
+        self.store, self.other = Store(self.folder / "models"), Store(self.folder / "models")
+        self.expected: dict[tuple[str, ...], Manifest] = {}
+        self.writing = ExitStack()
+        self.held: list[Descriptor] = []
+
+    def teardown(self) -> None:
+        self.writing.close()
+        shutil.rmtree(self.folder)
+
+    @rule(name=NAMES, weights=WEIGHTS, system=st.sampled_from(["", "x", "y"]), links=st.booleans())
+    def create(self, name: Name, weights: int, system: str, *, links: bool) -> None:
+        text = f"FROM ./{weights}.gguf\n" + (f"SYSTEM {system}\n" if system else "")
+        made = build(name, parse(text), self.store, folder=self.folder, links=links)
+        self.expected[name.folded()] = made.manifest
+
+    @rule(source=NAMES, destination=NAMES)
+    def copy(self, source: Name, destination: Name) -> None:
+        if source.folded() in self.expected:
+            self.store.copy(source, destination)
+            self.expected[destination.folded()] = self.expected[source.folded()]
+        else:
+            self.refused(lambda: self.store.copy(source, destination))
+
+    @rule(name=NAMES)
+    def remove(self, name: Name) -> None:
+        if self.expected.pop(name.folded(), None):
+            self.store.remove(name)
+        else:
+            self.refused(lambda: self.store.remove(name))
+
+    @rule(dry=st.booleans())
+    def collect(self, *, dry: bool) -> None:
+        self.store.collect(older_than=0, is_dry=dry)
+        if not dry:
+            named = {blob.digest for manifest in self.expected.values() for blob in manifest.blobs}
+            assert set(self.store.blobs) == named | {blob.digest for blob in self.held}
+
+    @precondition(lambda self: not self.held)
+    @rule(weights=WEIGHTS, links=st.booleans())
+    def begin(self, weights: int, *, links: bool) -> None:
+        """The other one takes blobs in and has not tagged them yet."""
+        self.writing.enter_context(self.other.writing())
+        adopted = self.other.blobs.adopt(self.folder / f"{weights}.gguf", MODEL, links=links).blob
+        self.held = [adopted, self.other.blobs.put(b"{}\n", CONFIG_TYPE).blob]
+
+    @precondition(lambda self: self.held)
+    @rule(name=NAMES, dies=st.booleans())
+    def end(self, name: Name, *, dies: bool) -> None:
+        if not dies:
+            made = Manifest.build(self.held[1], self.held[:1])
+            self.other.tag(name, made)
+            self.expected[name.folded()] = made
+        self.writing.close()
+        self.held = []
+
+    @invariant()
+    def every_name_is_what_it_should_be(self) -> None:
+        models, broken = self.store.tags.models()
+        assert broken == []
+        assert {model.name.folded(): model.manifest for model in models} == self.expected
+        for manifest in self.expected.values():
+            self.store.check_complete(manifest)
+        for blob in self.held:
+            self.store.blobs.check(blob)
+
+    def refused(self, action: object) -> None:
+        try:
+            assert callable(action)
+            action()
+        except ModelNotFoundError:
+            return
+        raise AssertionError("a model that is not there was found")
+
+    @invariant()
+    def what_has_a_name_is_what_the_name_says(self) -> None:
+        for digest in self.store.blobs:
+            assert Digest.of(self.store.blobs.path(digest).read_bytes()) == digest
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(
+    max_examples=300 if os.environ.get("CORRAL_SOAK") else 25, stateful_step_count=25, deadline=None
+)

@@ -1,0 +1,105 @@
+"""An Ollama on the same store prunes at any moment of a create: nothing tagged is lost, and the create ends right or fails
+cleanly. Its rule is played in the middle of the child's work: every blob that no manifest names goes, and so do odd names of
+an hour's age.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from corral.store.digest import Digest
+from corral.store.local import Store
+from corral.store.manifest import Manifest
+from corral.store.name import Name
+
+from tests.weights import gguf
+
+Stored = Callable[[Store, str], Manifest]
+
+CHILD = """
+import json, os, sys, time
+from pathlib import Path
+from corral.modelfile.builder import build
+from corral.modelfile.parser import parse
+from corral.store.errors import CorralError
+from corral.store.local import Store
+from corral.store.name import Name
+
+root, folder, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+steps = 0
+busy = False
+
+def prune():
+    named = set()
+    for path in (root / "manifests").glob("*/*/*/*"):
+        try:
+            manifest = json.loads(path.read_bytes())
+        except ValueError:
+            continue
+        named |= {blob["digest"].replace(":", "-") for blob in [manifest["config"], *manifest["layers"]]}
+    for path in (root / "blobs").iterdir():
+        is_odd = len(path.name) != 71
+        if path.name not in named and (not is_odd or path.stat().st_mtime < time.time() - 3600):
+            path.unlink()
+
+def watch(event, arguments):
+    global steps, busy
+    if busy or event not in ("open", "os.rename", "os.utime", "os.link", "os.remove", "fcntl.flock"):
+        return
+    steps += 1
+    if steps == fatal:
+        busy = True
+        prune()
+        busy = False
+
+store = Store(root)
+modelfile = parse("FROM ./m.gguf\\nSYSTEM be brief\\nLICENSE free\\nPARAMETER seed 1\\n")
+sys.addaudithook(watch)
+try:
+    build(Name.parse("new"), modelfile, store, folder=folder, links=len(sys.argv) > 4)
+except CorralError as error:
+    print(f"Error: {error}", file=sys.stderr)
+    sys.exit(1)
+print(steps)
+"""
+
+
+def run(root: Path, folder: Path, fatal: int, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, root, folder, str(fatal), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("how", [(), ("link",)], ids=["copied", "linked"])
+def test_pruned_at_any_step(tmp_path: Path, stored: Stored, how: tuple[str, ...]) -> None:
+    (tmp_path / "m.gguf").write_bytes(gguf())
+    whole = run(tmp_path / "whole", tmp_path, 0, *how)
+    assert whole.returncode == 0, whole.stderr
+    steps = range(1, int(whole.stdout) + 1)
+    assert len(steps) > 30
+    full = os.environ.get("CORRAL_SOAK")
+    ended = {0: 0, 1: 0}
+    for fatal in steps if full else sorted(random.Random(3).sample(steps, 15)):
+        store = Store(tmp_path / str(fatal))
+        old = stored(store, "old")
+        store.tag(Name.parse("old"), old)
+        done = run(store.root, tmp_path, fatal, *how)
+        assert done.returncode in ended, done.stderr
+        assert "Traceback" not in done.stderr
+        ended[done.returncode] += 1
+        models, broken = store.tags.models()
+        assert broken == []
+        assert {model.name.model for model in models} == ({"old", "new"} if done.returncode == 0 else {"old"})
+        for model in models:
+            store.check_complete(model.manifest)
+            for blob in model.manifest.blobs:
+                assert Digest.of(store.blobs.path(blob.digest).read_bytes()) == blob.digest
+        assert list(store.blobs.ingest_folder.iterdir()) == []
+        assert run(store.root, tmp_path, 0, *how).returncode == 0
+    assert ended[0] > len(steps) // 10 if full else ended[0]
