@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from . import locks
+from .ahead import Ahead
 from .digest import Digest
 from .errors import AGAIN, BlobNotFoundError, InputError, InvalidDigestError, MismatchError, system_errors
 from .files import make_folders, open_regular, open_shared, start_writing_back
@@ -43,6 +44,7 @@ class BlobStore:
         self.lock_file = self._ours / "lock"
         self.leases = Leases(self._ours / "leases", self.lock_file)
         self.stamps = Stamps(self._ours / "stamps", self.ingest_folder)
+        self.ahead = Ahead()
         self.links = Links(self._ours / "linked", self.ingest_folder)
 
     def path(self, digest: Digest) -> Path:
@@ -97,6 +99,8 @@ class BlobStore:
         if size != blob.size:
             raise MismatchError(f"blob {blob.digest}", expected=f"{blob.size} bytes", got=f"{size} bytes", hint=AGAIN)
         if not self.links.is_intact(blob.digest, self.path(blob.digest)):
+            if self.size(blob.digest) is None:
+                raise BlobNotFoundError(str(blob.digest))
             hint = "the file it is a link to was edited; create the model again"
             raise MismatchError(f"blob {blob.digest.short}", expected=str(blob.digest), got="other bytes", hint=hint)
 
@@ -189,8 +193,11 @@ class BlobStore:
     ) -> Written:
         if links:
             start_writing_back(file.fileno(), 0, 0)
-            digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
-            blob = Descriptor(media_type, digest, file.tell())
+            status = os.fstat(file.fileno())
+            digest = self.ahead.digest(Stamp.of(status))
+            if digest is None:
+                digest = Digest("sha256", hashlib.file_digest(file, "sha256").hexdigest())
+            blob = Descriptor(media_type, digest, status.st_size)
             if self.is_kept(blob):
                 return Written(blob, is_new=False)
             with system_errors(self.folder, "write to the store"), locks.shared(self.lock_file):

@@ -54,14 +54,17 @@ class Links:
         known = self._find(digest)
         if known is None:
             return True
-        now = Stamp.of(path.stat())
-        if now == known:
-            return True
-        if now[:4] != known[:4]:
-            return False
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest.hex:
+        try:
+            now = Stamp.of(path.stat())
+            if now == known:
+                return True
+            if now[:4] != known[:4]:
                 return False
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest.hex:
+                    return False
+        except FileNotFoundError:  # it has just been removed
+            return False
         self._record(digest, path)
         return True
 
