@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := test
 
 python := .venv/bin/python
-# Where `make registry` unpacks Debian's docker-registry when it is not installed.
+# Where `make registry` unpacks Debian's docker-registry and skopeo when they are not installed.
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 setup:
@@ -11,6 +11,7 @@ setup:
 
 registry:
 	@sh tools/registry.sh
+	@sh tools/skopeo.sh
 
 demo: setup registry
 	@$(python) tools/demo.py

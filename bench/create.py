@@ -1,8 +1,8 @@
 """How long `corral create` takes from a GGUF in the page cache, as ratios to what cannot be done without.
 
-Prints one JSON line; the file's size in MB may be given. Limits: with --link 1.1 times hashlib.file_digest of the file; by a copy
-1.15 times copy_file_range, fsync and hash; again, without a change, 0.5 s of the whole process. What it adds to the disk, and the
-most memory it takes above that of `python -c pass`, are printed too, in MB.
+Prints one JSON line; the file's size in MB may be given. Limits: with --link 1.1 times hashlib.file_digest of the file; by a
+copy 1.15 times copy_file_range, fsync and hash; again, without a change, 0.5 s of the whole process. What it adds to the
+disk, and the most memory it takes above that of `python -c pass`, are printed too, in MB.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long `list`, `gc` and `verify` take on a store of 10,000 models and 50,000 blobs, and how that grows from 100 models.
 
-Prints one JSON line, in seconds beyond `corral --version`, which is the start alone. Aims: list 0.5, gc 3. `growth` is the time of
-10,000 models by that of 100, of which 100 is linear.
+Prints one JSON line, in seconds beyond `corral --version`, which is the start alone. Aims: list 0.5, gc 3. `growth` is the
+time of 10,000 models by that of 100, of which 100 is linear.
 """
 
 from __future__ import annotations

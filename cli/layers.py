@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..store.manifest import Manifest
-from ..store.tags import TaggedModel
+from ..store.name import Name
 from . import console
 from .units import human_bytes
 
@@ -19,8 +19,8 @@ def layers_json(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def print_layers(model: TaggedModel) -> None:
+def print_layers(name: Name, manifest: Manifest) -> None:
     """Name and digest, then a row a layer."""
-    console.out(f"{model.name} {model.manifest.digest}")
-    for blob in model.manifest.blobs:
+    console.out(f"{name} {manifest.digest}")
+    for blob in manifest.blobs:
         console.out(f"  {blob.digest} {human_bytes(blob.size):>8} {console.clean(blob.media_type)}")

@@ -9,6 +9,7 @@ import errno
 import os
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated
 
 import typer
@@ -30,6 +31,11 @@ VERBS = (
     "cp",
     "rm",
     "gc",
+    "verify",
+    "df",
+    "diff",
+    "export",
+    "import",
     "lint",
     "fmt",
     "parse",
@@ -96,7 +102,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     asked = ALIASES.get(word, word)
     only = asked in VERBS and "_CORRAL_COMPLETE" not in os.environ
     for verb in (asked,) if only else VERBS:
-        module = import_module(f".{verb}", __package__)
+        module = import_module(f".{verb}{'_' * iskeyword(verb)}", __package__)
         app.command(verb)(module.command)
         for alias, target in ALIASES.items():
             if target == verb:

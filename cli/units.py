@@ -17,6 +17,11 @@ def human_bytes(size: float) -> str:
     return f"{int(value * 10) / 10} {unit}"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 blob`, `3 blobs`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def human_time(seconds: float) -> str:
     """How long something takes or took: `About a minute`, `3 weeks`."""
     minutes, hours = int(seconds // 60), int(seconds // 3600)

@@ -18,7 +18,7 @@ from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
 from . import nodes, rules
 from .diagnostics import ModelfileError
-from .plan import ContentLayer, FileLayer, Layer, plan
+from .plan import ContentLayer, FileLayer, Layer, Plan, plan
 from .recipe import examine
 from .sources import Resolver, Sources
 
@@ -40,14 +40,7 @@ def build(
 
     Raises ModelfileError for what is wrong in the file, other CorralErrors for what is wrong around it.
     """
-    recipe, findings = examine(modelfile)
-    errors = [one for one in findings if one.severity == "error"]
-    if errors:  # then nothing is pulled, but what is here is looked at, so that all errors are told at once
-        found = Sources(store, modelfile, folder).find(recipe)
-        errors += [one for one in found.diagnostics if one.rule is not rules.ABSENT_MODEL]
-        raise ModelfileError(modelfile.source, errors)
-    base, extras = Sources(store, modelfile, folder, resolver, report).find(recipe).checked()
-    planned = plan(recipe, base, extras)
+    planned = prepare(modelfile, store, folder=folder, resolver=resolver, report=report)
     previous = store.manifest_or_none(store.tags.spelled(name))
     with store.writing():
         adopt = partial(store.blobs.adopt, links=links, is_cached=is_cached)
@@ -60,6 +53,22 @@ def build(
         store.release(previous)
     report(Progress("success"))
     return store.find(stored)
+
+
+def prepare(
+    modelfile: nodes.Modelfile, store: Store, *, folder: Path, resolver: Resolver | None = None, report: Report = silent
+) -> Plan:
+    """What is to be built, without having built it; only a base model that is absent is brought in by the resolver.
+
+    Raises ModelfileError with all that is wrong in the file, other CorralErrors for what is wrong around it.
+    """
+    recipe, findings = examine(modelfile)
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:  # then nothing is pulled, but what is here is looked at, so that all errors are told at once
+        found = Sources(store, modelfile, folder).find(recipe)
+        errors += [one for one in found.diagnostics if one.rule is not rules.ABSENT_MODEL]
+        raise ModelfileError(modelfile.source, errors)
+    return plan(recipe, *Sources(store, modelfile, folder, resolver, report).find(recipe).checked())
 
 
 def _carry_out(

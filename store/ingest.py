@@ -103,8 +103,10 @@ class Ingest:
         if before // _STRIDE < self.size // _STRIDE:  # the disk has work while the next bytes come
             start_writing_back(self._file.fileno(), before // _STRIDE * _STRIDE, _STRIDE)
 
-    def commit(self, media_type: str, *, expected: Digest | None = None, size: int | None = None) -> Written:
-        """Give the blob its final name and make that durable.
+    def commit(
+        self, media_type: str, *, expected: Digest | None = None, size: int | None = None, replaces: bool = False
+    ) -> Written:
+        """Give the blob its final name and make that durable; `replaces` what is there even if that looks sound.
 
         Raises MismatchError, with nothing left behind, unless size and digest are the expected ones.
         """
@@ -114,7 +116,7 @@ class Ingest:
         if expected is not None and digest != expected:
             raise MismatchError("blob", expected=str(expected), got=str(digest))
         blob = Descriptor(media_type, digest, self.size)
-        if self._blobs.is_kept(blob):
+        if self._blobs.is_kept(blob) and not replaces:
             return Written(blob, is_new=False)
         with system_errors(self._blobs.folder, "write to the store"):
             os.fsync(self._file.fileno())

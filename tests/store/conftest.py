@@ -9,6 +9,9 @@ import pytest
 from corral.store.config import Config
 from corral.store.local import Store
 from corral.store.manifest import CONFIG_TYPE, MODEL, SYSTEM, Manifest
+from corral.store.name import Name
+
+from tests.store.archives import packed
 
 
 @pytest.fixture
@@ -26,3 +29,17 @@ def _stored(store: Store, text: str) -> Manifest:
 def stored() -> Callable[[Store, str], Manifest]:
     """Puts the blobs of a model with this system text into a store and gives its manifest, not yet tagged."""
     return _stored
+
+
+@pytest.fixture
+def source(tmp_path: Path, stored: Callable[[Store, str], Manifest]) -> Store:
+    """Another store, with the model `small`."""
+    store = Store(tmp_path / "source")
+    store.tag(Name.parse("small"), stored(store, "Be kind."))
+    return store
+
+
+@pytest.fixture
+def archive(source: Store) -> bytes:
+    """The model `small` as a tar file."""
+    return packed(source)

@@ -147,7 +147,7 @@ def undo(kind: str, facts: list[str]) -> Path | None:
         case "mkdir":
             if path.is_dir() and not any(path.iterdir()):
                 path.rmdir()
-        case "rmdir":
+        case _:
             path.mkdir(parents=True, exist_ok=True)
     return None
 

@@ -1,0 +1,108 @@
+"""Usage: where a store's space goes. A blob counts once, whatever names its file has elsewhere."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from .digest import Digest
+from .errors import InvalidManifestError, system_errors
+from .local import Store
+from .tags import TaggedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A number of things and their bytes."""
+
+    count: int
+    bytes: int
+
+    def to_json(self) -> dict[str, int]:
+        """For programs."""
+        return {"count": self.count, "bytes": self.bytes}
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one model takes; `total` is `shared` and `own` together."""
+
+    model: TaggedModel
+    total: int
+    shared: int
+    """Bytes of blobs that other models name too."""
+    own: int
+    """Bytes that go when the model does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a store's files take."""
+
+    models: tuple[Share, ...]
+    """The largest first."""
+    broken: tuple[InvalidManifestError, ...]
+    """Manifests that cannot be read; what they name counts as unreferenced, and is not collected."""
+    used: Space
+    """Blobs that models name."""
+    unreferenced: Space
+    """Blobs that no model names."""
+    debris: Space
+    """Files that are being written or were left by broken-off writes and downloads."""
+    linked: Space
+    """Those of the used blobs that are second names of files of the user's, which stay when the blob goes."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files."""
+        return self.used.bytes + self.unreferenced.bytes + self.debris.bytes
+
+
+def usage(store: Store) -> Usage:
+    """Add up the files of the store as they are."""
+    models, broken = store.tags.models()
+    sizes = {digest: size for digest in store.blobs if (size := _size(store.blobs.own_path(digest))) is not None}
+    named = [{blob.digest for blob in model.manifest.blobs} for model in models]
+    users = Counter(digest for digests in named for digest in digests)
+    shares = [_share(model, digests, users, sizes) for model, digests in zip(models, named, strict=True)]
+    shares.sort(key=lambda share: (-share.total, str(share.model.name)))
+    return Usage(
+        tuple(shares),
+        tuple(broken),
+        _space([size for digest, size in sizes.items() if digest in users]),
+        _space([size for digest, size in sizes.items() if digest not in users]),
+        _debris(store, sizes),
+        _space([size for digest, size in sizes.items() if digest in users and store.blobs.links.has(digest)]),
+    )
+
+
+def _share(model: TaggedModel, digests: set[Digest], users: Counter[Digest], sizes: dict[Digest, int]) -> Share:
+    total = sum(sizes.get(digest, 0) for digest in digests)
+    shared = sum(sizes.get(digest, 0) for digest in digests if users[digest] > 1)
+    return Share(model, total, shared, total - shared)
+
+
+def _debris(store: Store, sizes: dict[Digest, int]) -> Space:
+    blobs = {digest.filename for digest in sizes}
+    found = [path for path in _files(store.blobs.folder) if path.name not in blobs]
+    lengths = [_size(path) for path in found + _files(store.blobs.ingest_folder)]
+    return _space([length for length in lengths if length is not None])
+
+
+def _space(sizes: list[int]) -> Space:
+    return Space(len(sizes), sum(sizes))
+
+
+def _size(path: Path) -> int | None:
+    """A file's size; None when it has gone since it was listed."""
+    with system_errors(path, "read"):
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return None
+
+
+def _files(folder: Path) -> list[Path]:
+    with system_errors(folder, "list"):
+        return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
