@@ -13,15 +13,18 @@ from .settings import Settings
 
 
 @contextmanager
-def private_server(settings: Settings) -> Generator[str]:
-    """The URL of a server of our own; its workers end with the block."""
+def private_server(settings: Settings, file: str | None = None) -> Generator[str]:
+    """The URL of a server of our own; its workers end with the block. It also has the model in `file`, by that name."""
     from ..runtime.http.app import make_app
     from ..runtime.http.server import Server, bind
+    from ..runtime.served import of_file
 
     start_logging(settings)
+    store = settings.store
+    files = {file: of_file(store, file)} if file else {}
     listener = bind("127.0.0.1", 0)
     ready = threading.Event()
-    app = make_app(settings.store, engine_defaults(settings))
+    app = make_app(store, engine_defaults(settings), files=files)
     server = Server(app, listener, on_ready=ready.set, server_name=f"corral/{__version__}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,9 +17,11 @@ from .client import Client, Generated, is_listening
 from .settings import Settings
 from .wiring import local_store, puller
 
+_PATH_STARTS = ("/", "./", "../", "~")
+
 
 def command(
-    model: Annotated[str, typer.Argument(help="The model; it is pulled when absent.")],
+    model: Annotated[str, typer.Argument(help="The model, pulled when absent; or a GGUF file.")],
     prompt: Annotated[list[str] | None, typer.Argument(help="The prompt; without one a conversation begins.")] = None,
     *,
     keepalive: Annotated[str, typer.Option("--keepalive", help="How long the model stays loaded, e.g. 5m.")] = "",
@@ -27,7 +30,9 @@ def command(
 ) -> None:
     """Run a model."""
     settings = Settings.from_environment()
-    Name.parse(model)
+    file = model if _is_path(model) else None
+    if file is None:
+        Name.parse(model)
     words = list(prompt or [])
     piped = "" if sys.stdin.isatty() else sys.stdin.buffer.read().decode("utf-8", "replace")
     if piped:
@@ -35,8 +40,9 @@ def command(
     is_interactive = not words and sys.stdin.isatty() and sys.stdout.isatty()
     if not words and not is_interactive:
         return
-    with _server(settings) as client:
-        _make_present(client, settings, model, insecure=insecure)
+    with _server(settings, file) as client:
+        if file is None:
+            _make_present(client, settings, model, insecure=insecure)
         options: dict[str, Any] = {"model": model} | ({"keep_alive": keepalive} if keepalive else {})
         if is_interactive:
             from .repl import converse
@@ -74,14 +80,20 @@ def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e9:.3f}s"
 
 
+def _is_path(model: str) -> bool:
+    """Whether a file is meant, by its looks."""
+    return model.startswith(_PATH_STARTS) or (model.lower().endswith(".gguf") and Path(model).exists())
+
+
 @contextmanager
-def _server(settings: Settings) -> Generator[Client]:
-    if settings.is_remote or is_listening(settings.url):
+def _server(settings: Settings, file: str | None) -> Generator[Client]:
+    """A server for the models of the store, or a private one for a file, which a running server might not see."""
+    if file is None and (settings.is_remote or is_listening(settings.url)):
         yield Client(settings.url)
         return
     from .private import private_server
 
-    with private_server(settings) as url:
+    with private_server(settings, file) as url:
         yield Client(url)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ from .engine.protocol import Chunk, LoadOptions
 from .options import EngineDefaults, load_options, merged_options, sampling_options, stop_texts, whole
 from .request import Chat, Done, Event, InferenceRequest, Text, UnsupportedError
 from .schedule.pool import ModelKey, Pool
-from .served import ServedModel, served
+from .served import ModelFacts, ServedModel, served
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class _Plan:
     """A request, and all that is needed to serve it."""
 
     request: InferenceRequest
-    model: ServedModel
+    model: ModelFacts
     draft: Draft
     options: dict[str, Value]
     load: LoadOptions
@@ -43,12 +43,13 @@ class _Plan:
 
 
 class Inference:
-    """The models of a store, answering."""
+    """The models of a store, answering; and those of `files`, which are in none, by what clients call them."""
 
-    def __init__(self, store: Store, pool: Pool, defaults: EngineDefaults) -> None:
+    def __init__(self, store: Store, pool: Pool, defaults: EngineDefaults, files: Mapping[str, ModelFacts]) -> None:
         self.store = store
         self.pool = pool
         self._defaults = defaults
+        self._files = files
 
     def model(self, text: str) -> ServedModel:
         """The model a client names. Raises InvalidNameError, ModelNotFoundError."""
@@ -154,7 +155,9 @@ class Inference:
         load = load_options(model, options, self._defaults)
         return _Plan(request, model, draft, options, load, self._keep_alive(request))
 
-    async def _asked(self, request: InferenceRequest) -> ServedModel:
+    async def _asked(self, request: InferenceRequest) -> ModelFacts:
+        if model := self._files.get(request.model):
+            return model
         try:
             return await asyncio.to_thread(self.model, request.model)
         except ModelNotFoundError:
@@ -193,5 +196,5 @@ def _refuse_unsupported(plan: _Plan) -> None:
         raise UnsupportedError("images are not supported yet")
 
 
-def _key(model: ServedModel) -> ModelKey:
-    return ModelKey(str(model.name), model.tagged.manifest.digest, model.weights)
+def _key(model: ModelFacts) -> ModelKey:
+    return ModelKey(str(model.name), model.digest, model.weights)

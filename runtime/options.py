@@ -11,7 +11,7 @@ from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_opt
 from ..store.errors import InputError
 from .dialogue.prompt import MAX_PROMPT
 from .engine.protocol import LoadOptions, Sampling
-from .served import ServedModel
+from .served import ModelFacts
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class EngineDefaults:
     keep_alive: float = 300.0
 
 
-def merged_options(model: ServedModel, asked: Mapping[str, object]) -> dict[str, Value]:
+def merged_options(model: ModelFacts, asked: Mapping[str, object]) -> dict[str, Value]:
     """The request's options over the model's. Raises InputError for one of the wrong type in the request."""
     # Models of other makers may have stored anything; what is not a parameter here has no effect.
     stored, _ = read_options(model.parameters)
@@ -48,7 +48,7 @@ def merged_options(model: ServedModel, asked: Mapping[str, object]) -> dict[str,
     return merge_parameters(stored, given)
 
 
-def load_options(model: ServedModel, options: Mapping[str, Value], defaults: EngineDefaults) -> LoadOptions:
+def load_options(model: ModelFacts, options: Mapping[str, Value], defaults: EngineDefaults) -> LoadOptions:
     """How the model is to be loaded."""
     trained = model.header.context_length or 1 << 20
     wanted = _positive(options, "num_ctx") or defaults.num_ctx or DEFAULT_CONTEXT

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ..modelfile import describe
-from ..modelfile.nodes import Modelfile
-from ..modelfile.parameters import Value
+from ..modelfile.diagnostics import ModelfileError
+from ..modelfile.nodes import From, Modelfile
+from ..modelfile.parameters import Value, merge_parameters
 from ..modelfile.plan import plan
 from ..modelfile.recipe import check
+from ..modelfile.source import Source, Span
 from ..modelfile.sources import Sources, layer_path, read_config, read_parameters
 from ..modelfile.template.choice import Choice, choose
 from ..store import gguf, manifest
 from ..store.config import Config
+from ..store.digest import Digest
 from ..store.errors import InputError, IntegrityError
 from ..store.gguf import GGUF
 from ..store.local import Store
@@ -24,7 +28,7 @@ from ..store.tags import TaggedModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What a model's prompts depend on."""
+    """What a model's prompts and answers depend on."""
 
     name: Name
     config: Config
@@ -34,7 +38,13 @@ class ModelFacts:
     """The TEMPLATE layer, "" without one."""
     system: str
     messages: tuple[describe.StoredMessage, ...]
+    parameters: dict[str, Value]
     has_projector: bool
+
+    @property
+    def digest(self) -> Digest | None:
+        """The manifest's; None of a model that has none because it is in no store."""
+        return None
 
     @property
     def family(self) -> str:
@@ -76,7 +86,11 @@ class ServedModel(ModelFacts):
     """A model as the store has it."""
 
     tagged: TaggedModel
-    parameters: dict[str, Value]
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's."""
+        return self.tagged.manifest.digest
 
     @property
     def modified(self) -> datetime:
@@ -101,9 +115,9 @@ def served(store: Store, name: Name) -> ServedModel:
         template=describe.read_text(store, model.layers, manifest.TEMPLATE, manifest.PROMPT),
         system=describe.read_text(store, model.layers, manifest.SYSTEM),
         messages=tuple(describe.read_messages(store, model.layers)),
+        parameters=read_parameters(store, model),
         has_projector=bool(model.of_type(manifest.PROJECTOR)),
         tagged=tagged,
-        parameters=read_parameters(store, model),
     )
 
 
@@ -123,5 +137,20 @@ def planned(store: Store, name: Name, modelfile: Modelfile, folder: Path) -> Mod
         template=describe.read_text(store, made.layers, manifest.TEMPLATE, manifest.PROMPT),
         system=describe.read_text(store, made.layers, manifest.SYSTEM),
         messages=tuple(describe.read_messages(store, made.layers)),
+        parameters=merge_parameters(base.parameters, recipe.parameters),
         has_projector=any(layer.media_type == manifest.PROJECTOR for layer in made.layers),
     )
+
+
+def of_file(store: Store, path: str) -> ModelFacts:
+    """The model that FROM and this path alone would create, to be run from where it is. Raises what `build` does."""
+    source = Source(f"FROM {path}", path)
+    end = len(source.text)
+    modelfile = Modelfile((From(path, Span(0, end), Span(end - len(path), end)),), source)
+    words = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(path).stem).lstrip(".-")
+    try:
+        return planned(store, Name.parse(words[:80] or "model"), modelfile, Path())
+    except ModelfileError as error:  # It shows a place in a Modelfile, and the user wrote none.
+        if not Path(path).exists():
+            raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{path}: {error.diagnostics[0].message}", hint=error.hint) from None

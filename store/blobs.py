@@ -137,7 +137,8 @@ class BlobStore:
     def _compare(self, promised: Digest, got: Digest) -> None:
         if got != promised:
             # Neither a pull nor a creation looks into a large blob that is here with the right size.
-            hint = f"it is damaged: delete {self.path(promised)}, then {AGAIN}"
+            mend = "it is damaged: `corral verify --deep --repair` fetches a good copy where the model came from"
+            hint = f"{mend}; else delete blobs/{promised.filename} in the store, and {AGAIN}"
             raise MismatchError(f"blob {promised.short}", expected=str(promised), got=str(got), hint=hint)
 
     def put(self, data: bytes, media_type: str) -> Written:

@@ -12,130 +12,40 @@ import os
 import re
 import struct
 import time
-from dataclasses import dataclass
+from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, NamedTuple
 
-from .errors import InvalidGGUFError, shown
+from .aborts import why_it_would_abort
+from .errors import shown
 from .files import open_regular
+from .ggml import TENSOR_TYPES
+from .header import GGUF, Array, Scalar, Tensor, Value
+from .scanner import Scanner
 
-Scalar: TypeAlias = "int | float | bool | str"
+__all__ = ["GGUF", "Array", "Scalar", "Tensor", "Value", "is_gguf", "parse", "read"]
 
-MAX_STRING = 16 << 20
 MAX_ARRAY = 64 << 20
-MAX_PAIRS = 1 << 16
-MAX_TENSORS = 1 << 16
-MAX_TEXT = 64 << 20
-"""Bytes of text that are kept in all."""
-MAX_STRINGS = 4 << 20
-"""Strings in all arrays together, kept or walked over."""
-_KEPT_ITEMS = 64
-"""Longer arrays (vocabularies) are walked over; only their first items are kept."""
-
+MAX_PAIRS = 1 << 11
+MAX_TENSORS = 1 << 15
+MAX_ALIGNMENT = 1 << 16
 SPLIT_NUMBER, SPLIT_COUNT = "split.no", "split.count"
+
+_KEPT_ITEMS = 64
+"""Longer arrays (vocabularies) are skipped; only their first items are kept."""
 _MAX_UINT16 = (1 << 16) - 1
 _ARCHITECTURE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+_UINT32, _UINT64 = struct.Struct("<I"), struct.Struct("<Q")
+_SCALARS = {
+    number: struct.Struct(f"<{code}") for number, code in zip((*range(8), 10, 11, 12), "BbHhIif?Qqd", strict=True)
+}
 _STRING, _ARRAY = 8, 9
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """A metadata array: its length and its first items (all of them up to 64)."""
-
-    count: int
-    items: tuple[Scalar, ...]
-
-
-Value: TypeAlias = "Scalar | Array"
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor's description; `shape` has the fastest-varying dimension first, `offset` counts from the data section."""
-
-    name: str
-    shape: tuple[int, ...]
-    type: str
-    offset: int
-    size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class GGUF:
-    """A file's header."""
-
-    version: int
-    metadata: dict[str, Value]
-    tensors: tuple[Tensor, ...]
-    alignment: int
-    data_start: int
-    """Where the data section begins."""
-    pairs: dict[str, tuple[int, int]]
-    """From where to where each pair of the metadata stands in the file."""
-
-    @property
-    def architecture(self) -> str:
-        """`general.architecture`, e.g. `llama`."""
-        return self.text("general.architecture") or "unknown"
-
-    @property
-    def kind(self) -> str:
-        """`model`, `adapter` or `projector`."""
-        declared = self.text("general.type")
-        if declared == "adapter":
-            return "adapter"
-        vision_only = self.own("vision.block_count") is not None and self.own("block_count") is None
-        if declared in ("projector", "mmproj") or self.architecture == "clip" or vision_only:
-            return "projector"
-        return "model"
-
-    @property
-    def parameter_count(self) -> int:
-        """The number of weights: all tensors' elements."""
-        return sum(math.prod(tensor.shape) for tensor in self.tensors)
-
-    @property
-    def file_type(self) -> str:
-        """The quantisation as Ollama names it (`Q4_K_M`), or `unknown`."""
-        from gguf.constants import LlamaFileType
-
-        number = self.metadata.get("general.file_type")
-        try:
-            return LlamaFileType(number).name.removeprefix("MOSTLY_").removeprefix("ALL_")
-        except ValueError:
-            return "unknown"
-
-    @property
-    def context_length(self) -> int | None:
-        """The training context in tokens."""
-        return self.count("context_length")
-
-    @property
-    def embedding_length(self) -> int | None:
-        """The width of the model's embeddings."""
-        return self.count("embedding_length")
-
-    @property
-    def chat_template(self) -> str | None:
-        """The Jinja chat template the file carries."""
-        return self.text("tokenizer.chat_template")
-
-    def own(self, key: str) -> Value | None:
-        """The value of `<architecture>.<key>`."""
-        return self.metadata.get(f"{self.architecture}.{key}")
-
-    def text(self, key: str) -> str | None:
-        """A string of the metadata, None when absent or something else."""
-        value = self.metadata.get(key)
-        return value if isinstance(value, str) else None
-
-    def count(self, key: str) -> int | None:
-        """A whole number under the architecture's own prefix."""
-        value = self.own(key)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+_COUNTS = struct.Struct("<QQ")
+_ARRAY_HEAD = struct.Struct("<IQ")
+_PLACE = struct.Struct("<IQ")
+_SHAPES = [struct.Struct(f"<{dimensions}Q") for dimensions in range(5)]
 
 
 def read(path: Path, identity: str | None = None) -> GGUF:
@@ -149,7 +59,7 @@ def read(path: Path, identity: str | None = None) -> GGUF:
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         header = _known.pop(stamp, None) or parse(file, status.st_size, identity or str(path))
     # A file that has just changed may change again before its times do.
-    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _GRAIN:
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _GRAIN and _is_ordinary(header):
         _known[stamp] = header
         if len(_known) > _MOST_KNOWN:
             _known.pop(next(iter(_known)), None)
@@ -158,13 +68,19 @@ def read(path: Path, identity: str | None = None) -> GGUF:
 
 def parse(file: BinaryIO, size: int, identity: str) -> GGUF:
     """Read and check the header that begins a GGUF of `size` bytes. Raises InvalidGGUFError."""
-    return _Reader(file, size, identity).header()
+    return _Reader(Scanner(file, size, identity)).header()
 
 
 _GRAIN = 2_000_000_000  # nanoseconds
 _MOST_KNOWN = 256
 _known: dict[tuple[int, ...], GGUF] = {}
-"""Headers read in this process, by the file's stamp, those used last at the end: walking over a vocabulary takes long."""
+"""Headers read in this process, by the file's stamp, those used last at the end."""
+
+
+def _is_ordinary(header: GGUF) -> bool:
+    """Whether it is small enough to be kept; hundreds of the largest allowed would fill the memory."""
+    text = sum(len(value) for value in header.metadata.values() if isinstance(value, str))
+    return text < 1 << 20 and len(header.tensors) < 1 << 13
 
 
 def is_gguf(path: Path) -> bool:
@@ -173,160 +89,124 @@ def is_gguf(path: Path) -> bool:
         return file.read(4) == b"GGUF"
 
 
-def type_number(name: str) -> int:
-    """The number of a tensor type in the format."""
-    from gguf.constants import GGMLQuantizationType
+class _Description(NamedTuple):
+    """A tensor as the file describes it."""
 
-    return GGMLQuantizationType[name].value
+    name: str
+    shape: tuple[int, ...]
+    type_number: int
+    offset: int
 
 
 class _Reader:
-    def __init__(self, file: BinaryIO, size: int, identity: str) -> None:
-        self._file = file
-        self._left = size
-        self._size = size
-        self._identity = identity
-        self._text_left = MAX_TEXT
-        self._strings_left = MAX_STRINGS
+    def __init__(self, scanner: Scanner) -> None:
+        self._scanner = scanner
+        self._wrong = scanner.wrong
 
     def header(self) -> GGUF:
-        if self._size < 4 or self._file.read(4) != b"GGUF":
-            raise self._wrong("it does not begin with the bytes GGUF")
-        self._left -= 4
-        version = self._unpack("I")
-        if version not in (2, 3):
-            big = int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3)
-            raise self._wrong("big-endian files are not supported" if big else f"version {version} is not 2 or 3")
-        tensor_count = self._bounded("tensor count", self._unpack("Q"), MAX_TENSORS, least_bytes=24)
-        pair_count = self._bounded("metadata count", self._unpack("Q"), MAX_PAIRS, least_bytes=13)
+        version, tensor_count, pair_count = self._beginning()
         metadata: dict[str, Value] = {}
         pairs: dict[str, tuple[int, int]] = {}
         for _ in range(pair_count):
-            start = self._size - self._left
-            key = self._string("metadata key")
-            if key in metadata:
-                raise self._wrong(f"metadata key {key!r} occurs twice")
-            metadata[key] = self._value(key, self._unpack("I"))
-            pairs[key] = (start, self._size - self._left)
+            start = self._scanner.position
+            key = self._scanner.string("metadata key")
+            if not key or key in metadata:
+                self._wrong(f"metadata key {key!r:.80} occurs twice" if key else "a metadata key is empty")
+            metadata[key] = self._value(key)
+            pairs[key] = (start, self._scanner.position)
         alignment = metadata.get("general.alignment", 32)
-        if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
-            raise self._wrong(f"general.alignment is {alignment!r}, expected a power of two")
-        descriptions = [self._tensor() for _ in range(tensor_count)]
-        data_start = -(-(self._size - self._left) // alignment) * alignment
-        tensors = tuple(self._located(d, alignment, data_start) for d in descriptions)
+        if type(alignment) is not int or alignment.bit_count() != 1 or not 0 < alignment <= MAX_ALIGNMENT:
+            self._wrong(f"general.alignment is {alignment!r:.80}, expected a power of two, at most {MAX_ALIGNMENT}")
+        descriptions = [self._description() for _ in range(tensor_count)]
+        data_start = -(-self._scanner.position // alignment) * alignment
+        tensors = tuple(self._located(description, alignment, data_start) for description in descriptions)
+        self._check_tensors(tensors)
         header = GGUF(version, metadata, tensors, alignment, data_start, pairs)
         self._check(header)
         return header
 
-    def _tensor(self) -> tuple[str, tuple[int, ...], int, int]:
-        name = self._string("tensor name")
-        dimensions = self._unpack("I")
+    def _beginning(self) -> tuple[int, int, int]:
+        scanner = self._scanner
+        if scanner.size < 4 or scanner.take(4) != b"GGUF":
+            self._wrong("it does not begin with the bytes GGUF")
+        (version,) = scanner.unpack(_UINT32)
+        if version not in (2, 3):
+            big = int.from_bytes(version.to_bytes(4, "little"), "big") in (2, 3)
+            self._wrong("big-endian files are not supported" if big else f"version {version} is not 2 or 3")
+        tensor_count, pair_count = scanner.unpack(_COUNTS)
+        scanner.bounded("tensor count", tensor_count, MAX_TENSORS, least_bytes=24)
+        scanner.bounded("metadata count", pair_count, MAX_PAIRS, least_bytes=13)
+        return version, tensor_count, pair_count
+
+    def _value(self, key: str) -> Value:
+        (type_number,) = self._scanner.unpack(_UINT32)
+        if type_number == _STRING:
+            return self._scanner.string(key)
+        if type_number == _ARRAY:
+            return self._array(key)
+        if type_number not in _SCALARS:
+            self._wrong(f"metadata {key!r:.80} has unknown type {type_number}")
+        (value,) = self._scanner.unpack(_SCALARS[type_number])
+        return value
+
+    def _array(self, key: str) -> Array:
+        item_type, claimed = self._scanner.unpack(_ARRAY_HEAD)
+        if item_type == _STRING:
+            return Array(claimed, self._scanner.strings(key, claimed, _KEPT_ITEMS))
+        if item_type not in _SCALARS:
+            self._wrong(f"array {key!r:.80} has unknown item type {item_type}")
+        layout = _SCALARS[item_type]
+        count = self._scanner.bounded(f"length of {key!r:.80}", claimed, MAX_ARRAY, least_bytes=layout.size)
+        kept = min(count, _KEPT_ITEMS)
+        items = tuple(item for (item,) in layout.iter_unpack(self._scanner.take(kept * layout.size)))
+        self._scanner.skip((count - kept) * layout.size)
+        return Array(count, items)
+
+    def _description(self) -> _Description:
+        name = self._scanner.string("tensor name")
+        (dimensions,) = self._scanner.unpack(_UINT32)
         if not 1 <= dimensions <= 4:
-            raise self._wrong(f"tensor {name!r} has {dimensions} dimensions, expected 1 to 4")
-        shape = tuple(self._unpack("Q") for _ in range(dimensions))
-        return name, shape, self._unpack("I"), self._unpack("Q")
+            self._wrong(f"tensor {name!r:.80} has {dimensions} dimensions, expected 1 to 4")
+        shape = self._scanner.unpack(_SHAPES[dimensions])
+        return _Description(name, shape, *self._scanner.unpack(_PLACE))
 
-    def _located(self, description: tuple[str, tuple[int, ...], int, int], alignment: int, data_start: int) -> Tensor:
-        from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-
+    def _located(self, description: _Description, alignment: int, data_start: int) -> Tensor:
         name, shape, number, offset = description
-        try:
-            kind = GGMLQuantizationType(number)
-        except ValueError:
-            raise self._wrong(f"tensor {name!r} has unknown type {number}") from None
-        block, block_bytes = GGML_QUANT_SIZES[kind]
-        if 0 in shape or shape[0] % block:
-            raise self._wrong(f"tensor {name!r} of type {kind.name} cannot have shape {list(shape)}")
-        size = math.prod(shape) // block * block_bytes
+        kind = TENSOR_TYPES.get(number)
+        if kind is None:
+            self._wrong(f"tensor {name!r:.80} has unknown type {number}")
+        if 0 in shape or shape[0] % kind.block:
+            self._wrong(f"tensor {name!r:.80} of type {kind.name} cannot have shape {list(shape)}")
+        size = math.prod(shape) // kind.block * kind.block_bytes
         if offset % alignment:
-            raise self._wrong(f"tensor {name!r} starts at {offset}, not a multiple of {alignment}")
-        if (end := data_start + offset + size) > self._size:
-            raise self._wrong(f"truncated: tensor {name!r} ends at byte {end}, the file has {self._size}")
+            self._wrong(f"tensor {name!r:.80} starts at {offset}, not a multiple of {alignment}")
+        if (end := data_start + offset + size) > self._scanner.size:
+            self._wrong(f"truncated: tensor {name!r:.80} ends at byte {end}, the file has {self._scanner.size}")
         return Tensor(name, shape, kind.name, offset, size)
 
+    def _check_tensors(self, tensors: tuple[Tensor, ...]) -> None:
+        """Refuse what no file needs: merging a split one would write the same bytes again and again."""
+        names: set[str] = set()
+        for tensor in tensors:
+            if tensor.name in names:
+                self._wrong(f"tensor {tensor.name!r:.80} occurs twice")
+            names.add(tensor.name)
+        for first, second in pairwise(sorted(tensors, key=attrgetter("offset"))):
+            if first.offset + first.size > second.offset:
+                self._wrong(f"tensors {first.name!r:.80} and {second.name!r:.80} overlap")
+
     def _check(self, header: GGUF) -> None:
-        """Refuse what llama.cpp is known to abort on (SIGABRT, division by zero) rather than reject."""
         for key in (SPLIT_NUMBER, SPLIT_COUNT):
             value = header.metadata.get(key, 0)
             if type(value) is not int or not 0 <= value <= _MAX_UINT16:
-                raise self._wrong(f"{key} is {value!r:.80}, expected 0 to {_MAX_UINT16}")
+                self._wrong(f"{key} is {value!r:.80}, expected 0 to {_MAX_UINT16}")
         architecture = header.metadata.get("general.architecture")
         if architecture is None and header.metadata.get(SPLIT_NUMBER):
             return  # The parts of a split file after the first have no other metadata.
         if architecture is None:
-            raise self._wrong("general.architecture is missing")
+            self._wrong("general.architecture is missing")
         if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
-            raise self._wrong(
-                f"general.architecture is {shown(str(architecture))}, expected 1 to 64 letters, digits and _ . -"
-            )
-        if header.kind != "model":
-            return
-        for key, most in (("block_count", 1024), ("context_length", 1 << 31), ("embedding_length", 1 << 24)):
-            value = header.own(key)
-            if value is not None and not (isinstance(value, int) and 1 <= value <= most):
-                raise self._wrong(f"{header.architecture}.{key} is {value!r}, expected 1 to {most}")
-        heads = header.own("attention.head_count")
-        counts = heads.items if isinstance(heads, Array) else () if heads is None else (heads,)
-        if any(not isinstance(count, int) or count < 0 for count in counts) or (isinstance(heads, int) and heads == 0):
-            raise self._wrong(f"{header.architecture}.attention.head_count is {heads!r}, expected a positive number")
-
-    def _value(self, key: str, type_number: int) -> Value:
-        if type_number == _STRING:
-            return self._string(key)
-        if type_number == _ARRAY:
-            return self._array(key)
-        if type_number not in _SCALARS:
-            raise self._wrong(f"metadata {key!r} has unknown type {type_number}")
-        return self._unpack(_SCALARS[type_number])
-
-    def _array(self, key: str) -> Array:
-        item_type = self._unpack("I")
-        claimed = self._unpack("Q")
-        if item_type == _STRING:
-            count = self._bounded(f"length of {key!r}", claimed, self._strings_left, least_bytes=8)
-            self._strings_left -= count
-            kept = tuple(self._string(key) for _ in range(min(count, _KEPT_ITEMS)))
-            for _ in range(count - len(kept)):
-                self._string_bytes(key)
-            return Array(count, kept)
-        if item_type not in _SCALARS:
-            raise self._wrong(f"array {key!r} has unknown item type {item_type}")
-        layout = struct.Struct("<" + _SCALARS[item_type])
-        count = self._bounded(f"length of {key!r}", claimed, MAX_ARRAY, least_bytes=layout.size)
-        data = self._take(min(count, _KEPT_ITEMS) * layout.size)
-        rest = (count - min(count, _KEPT_ITEMS)) * layout.size
-        self._file.seek(rest, 1)
-        self._left -= rest
-        return Array(count, tuple(item[0] for item in layout.iter_unpack(data)))
-
-    def _string(self, what: str) -> str:
-        data = self._string_bytes(what, self._text_left)
-        self._text_left -= len(data)
-        return data.decode("utf-8", "replace")
-
-    def _string_bytes(self, what: str, most: int = MAX_STRING) -> bytes:
-        length = int.from_bytes(self._take(8), "little")
-        if length > (most := min(most, MAX_STRING)):
-            raise self._wrong(f"{what!r}: a string of {length} bytes, at most {most} are read")
-        return self._take(length)
-
-    def _bounded(self, what: str, claimed: int, most: int, *, least_bytes: int) -> int:
-        if claimed > most or claimed * least_bytes > self._left:
-            raise self._wrong(f"{what} is {claimed}, more than the {self._left} bytes left can hold or {most} allowed")
-        return claimed
-
-    def _unpack(self, layout: str) -> int:
-        (value,) = struct.unpack("<" + layout, self._take(struct.calcsize("<" + layout)))
-        return value
-
-    def _take(self, count: int) -> bytes:
-        if count > self._left:
-            raise self._wrong(f"truncated: {count} bytes wanted at byte {self._size - self._left} of {self._size}")
-        self._left -= count
-        data = self._file.read(count)
-        if len(data) < count:
-            raise self._wrong("it became shorter while it was read")
-        return data
-
-    def _wrong(self, why: str) -> InvalidGGUFError:
-        return InvalidGGUFError(self._identity, why)
+            what = shown(str(architecture))
+            self._wrong(f"general.architecture is {what}, expected 1 to 64 letters, digits and _ . -")
+        if header.kind == "model" and (why := why_it_would_abort(header)):
+            self._wrong(why)

@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 from . import gguf
 from .errors import InvalidGGUFError
 from .files import open_regular
-from .gguf import GGUF, SPLIT_COUNT, SPLIT_NUMBER, Tensor
+from .ggml import TENSOR_NUMBERS
+from .gguf import MAX_TENSORS, SPLIT_COUNT, SPLIT_NUMBER
+from .header import GGUF, Tensor
 
 _TENSORS = "split.tensors.count"
 _CHUNK = 1 << 20
-_MAX_METADATA = 256 << 20
 _UINT16 = 2
 
 
@@ -68,43 +70,61 @@ def content(paths: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _headers(paths: Sequence[Path]) -> list[GGUF]:
-    """The parts' headers, in order, once they are seen to be all of one file."""
-    headers = [gguf.read(path) for path in paths]
-    for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
-        if (count(header), header.metadata.get(SPLIT_NUMBER)) != (len(paths), number):
-            said = f"split.no {header.metadata.get(SPLIT_NUMBER)} of {count(header)}"
-            raise InvalidGGUFError(str(path), f"it says it is {said}, expected {number} of {len(paths)}")
-    names = [tensor.name for header in headers for tensor in header.tensors]
-    if len(set(names)) < len(names):
-        raise InvalidGGUFError(str(paths[0]), "a tensor is in several parts")
+    """The parts' headers, in order, once they are seen to be all of one file; of those after the first, the tensors."""
+    headers: list[GGUF] = []
+    names: set[str] = set()
+    for number, path in enumerate(paths):
+        header = gguf.read(path)
+        first = headers[0] if headers else header
+        _check_part(path, header, number, len(paths), first)
+        for tensor in header.tensors:
+            if tensor.name in names:
+                raise InvalidGGUFError(str(path), f"tensor {tensor.name!r:.80} is in several parts")
+            names.add(tensor.name)
+        if len(names) > MAX_TENSORS:
+            raise InvalidGGUFError(str(path), f"with it the parts have more than {MAX_TENSORS} tensors")
+        headers.append(replace(header, metadata={}, pairs={}) if number else header)
     if (promised := headers[0].metadata.get(_TENSORS, len(names))) != len(names):
         raise InvalidGGUFError(str(paths[0]), f"{_TENSORS} is {promised!r:.80}, the parts have {len(names)} tensors")
     return headers
 
 
+def _check_part(path: Path, header: GGUF, number: int, total: int, first: GGUF) -> None:
+    """Raise InvalidGGUFError unless the file is this part of what `first` is the first part of."""
+    if (count(header), header.metadata.get(SPLIT_NUMBER)) != (total, number):
+        said = f"split.no {header.metadata.get(SPLIT_NUMBER)} of {count(header)}"
+        raise InvalidGGUFError(str(path), f"it says it is {said}, expected {number} of {total}")
+    # The merger takes these from the first part alone; a part of something else would be cut to fit.
+    for key in ("general.architecture", _TENSORS):
+        said, expected = header.metadata.get(key), first.metadata.get(key)
+        if said is not None and said != expected:
+            raise InvalidGGUFError(str(path), f"{key} is {said!r:.80}, in the first part {expected!r:.80}")
+
+
 def _head(path: Path, headers: Sequence[GGUF]) -> bytes:
     """The header of the whole, padded to where its tensors begin; the metadata comes from the first part, at `path`."""
     first = headers[0]
-    end = max(end for _, end in first.pairs.values())
-    if end > _MAX_METADATA:
-        raise InvalidGGUFError(str(path), f"{end} bytes of metadata, at most {_MAX_METADATA} are joined")
+    size = max(end for _, end in first.pairs.values())
     with open_regular(path) as file:
-        block = file.read(end)
+        block = memoryview(file.read(size))
+    if len(block) < size:
+        raise InvalidGGUFError(str(path), "it became shorter while it was read")
     kept = [block[start:end] for key, (start, end) in first.pairs.items() if key != SPLIT_COUNT]
-    kept.append(_string(SPLIT_COUNT) + struct.pack("<IH", _UINT16, 0))
     descriptions: list[bytes] = []
     offset = 0
     for tensor in (tensor for header in headers for tensor in header.tensors):
         descriptions.append(_description(tensor, offset))
         offset += _padded(tensor.size, first.alignment)
-    counts = struct.pack("<IQQ", first.version, len(descriptions), len(kept))
-    head = b"".join([b"GGUF", counts, *kept, *descriptions])
-    return head + bytes(_padded(len(head), first.alignment) - len(head))
+    counts = struct.pack("<IQQ", first.version, len(descriptions), len(kept) + 1)
+    split_count = _string(SPLIT_COUNT) + struct.pack("<IH", _UINT16, 0)
+    pieces = [b"GGUF", counts, *kept, split_count, *descriptions]
+    size = sum(map(len, pieces))
+    return b"".join([*pieces, bytes(_padded(size, first.alignment) - size)])
 
 
 def _description(tensor: Tensor, offset: int) -> bytes:
     shape = struct.pack(f"<I{len(tensor.shape)}Q", len(tensor.shape), *tensor.shape)
-    return _string(tensor.name) + shape + struct.pack("<IQ", gguf.type_number(tensor.type), offset)
+    return _string(tensor.name) + shape + struct.pack("<IQ", TENSOR_NUMBERS[tensor.type], offset)
 
 
 def _string(text: str) -> bytes:

@@ -5,21 +5,20 @@ Which tokens end a turn, and whether the tokenizer puts a beginning before a tex
 
 from __future__ import annotations
 
-import struct
-from array import array
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from .files import open_regular
-from .gguf import GGUF, Array
+from .header import GGUF, Array
+from .scanner import MAX_STRINGS, Scanner
 
-MAX_BYTES = 64 << 20
-"""Of all tokens' texts."""
+MAX_SPECIAL = 1 << 16
+"""Special tokens of a tokenizer; the largest have some thousands."""
 _TOKENS, _TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
-_CONTROL, _USER_DEFINED = 3, 4
-_LENGTH = struct.Struct("<Q")
+_SPECIAL_KIND = re.compile(rb"[\x03\x04]\0\0\0")
+"""The types of a control token and of one that the makers added, as they stand in the file."""
 _BEFORE_ITEMS = 8 + 4 + 4 + 8
 """Bytes of a pair besides its key and its items: the key's length, type, the items' type, their number."""
 _END_TEXTS = """
@@ -47,45 +46,52 @@ class Vocabulary:
 
 
 def read_vocabulary(path: Path, header: GGUF) -> Vocabulary | None:
-    """The vocabulary of a GGUF whose header is `header`; None when it has none, or one too large to look through.
+    """The vocabulary of a GGUF whose header is `header`; None when it has none, or more special tokens than any real one.
 
-    Raises FileError.
+    Raises FileError, and InvalidGGUFError when the file is no longer what its header says.
     """
-    with open_regular(path) as file:
-        texts = _items(file, header, _TOKENS)
-        types = _items(file, header, _TYPES)
-    if not texts:
+    tokens = header.metadata.get(_TOKENS)
+    if not isinstance(tokens, Array):
         return None
-    kinds = array("i", types[: len(types) // 4 * 4])
     bos, eos, *others = (_id(header, name) for name in ("bos", "eos", "eot", "eom"))
-    named = {bos, eos, *others}
-    found = {
-        number: text.decode("utf-8", "replace")
-        for number, text in enumerate(_strings(texts))
-        if number in named or (number < len(kinds) and kinds[number] in (_CONTROL, _USER_DEFINED))
-    }
-    special = frozenset(found.values())
-    ends = frozenset(found[number] for number in (eos, *others) if number in found) | (special & _ENDS)
-    return Vocabulary(special, ends, found.get(bos, ""), found.get(eos, ""), _adds_bos(header))
+    with open_regular(path) as file:
+        special = _special_numbers(file, path.name, header)
+        wanted = sorted({number for number in {*special, bos, eos, *others} if 0 <= number < tokens.count})
+        if len(wanted) > MAX_SPECIAL:
+            return None
+        found = _texts(file, path.name, header, wanted)
+    texts = frozenset(found.values())
+    ends = frozenset(found[number] for number in (eos, *others) if number in found) | (texts & _ENDS)
+    return Vocabulary(texts, ends, found.get(bos, ""), found.get(eos, ""), _adds_bos(header))
 
 
-def _items(file: BinaryIO, header: GGUF, key: str) -> bytes:
-    """An array's items as the file has them; the reader of the header has checked their counts and lengths."""
+def _special_numbers(file: BinaryIO, identity: str, header: GGUF) -> list[int]:
+    types = header.metadata.get(_TYPES)
+    start, end = _items(header, _TYPES)
+    if not isinstance(types, Array) or end - start != 4 * types.count or types.count > MAX_STRINGS:
+        return []
+    kinds = Scanner(file, end, identity, start).take(end - start)
+    # Numbers of four bytes: what is found across two of them does not hide one, for its last three bytes are zeros.
+    return [at // 4 for found in _SPECIAL_KIND.finditer(kinds) if (at := found.start()) % 4 == 0]
+
+
+def _texts(file: BinaryIO, identity: str, header: GGUF, numbers: list[int]) -> dict[int, str]:
+    """The texts of the tokens with these numbers, which are in order."""
+    start, end = _items(header, _TOKENS)
+    scanner = Scanner(file, end, identity, start)
+    found: dict[int, str] = {}
+    passed = 0
+    for number in numbers:
+        scanner.skip_strings(_TOKENS, number - passed)
+        found[number] = scanner.string(_TOKENS)
+        passed = number + 1
+    return found
+
+
+def _items(header: GGUF, key: str) -> tuple[int, int]:
+    """From where to where an array's items stand in the file."""
     start, end = header.pairs.get(key, (0, 0))
-    start += len(key.encode()) + _BEFORE_ITEMS
-    if not isinstance(header.metadata.get(key), Array) or end - start > MAX_BYTES:
-        return b""
-    file.seek(start)
-    return file.read(end - start)
-
-
-def _strings(data: bytes) -> Iterator[bytes]:
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        (length,) = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
-        yield data[at : at + length]
-        at += length
+    return start + len(key.encode()) + _BEFORE_ITEMS, end
 
 
 def _id(header: GGUF, name: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from ...store.local import Store
 from ..engine.process import Worker
 from ..inference import EngineDefaults, Inference
 from ..schedule.pool import Pool, Starter
+from ..served import ModelFacts
 from .absent import absent_routes
 from .access import Access
 from .ollama import OllamaDialect
@@ -26,6 +27,7 @@ def make_app(
     store: Store,
     defaults: EngineDefaults,
     *,
+    files: Mapping[str, ModelFacts] | None = None,
     origins: Sequence[str] = (),
     loopback: bool = True,
     version: str = API_LEVEL,
@@ -35,7 +37,7 @@ def make_app(
 ) -> Starlette:
     """The application. The end of its lifespan ends the workers, and the requests with them."""
     pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start)
-    inference = Inference(store, pool, defaults)
+    inference = Inference(store, pool, defaults, files or {})
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import PurePath
 from typing import TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ...store.errors import CorralError, InputError, IntegrityError, MachineError, ModelNotFoundError, RemoteError
+from ...store.errors import (
+    CorralError,
+    FileError,
+    InputError,
+    IntegrityError,
+    MachineError,
+    ModelNotFoundError,
+    RemoteError,
+    one_line,
+)
 from ..engine.process import StoppingError
 from ..schedule.pool import BusyError
 from .stream import BodyTooLargeError
@@ -88,5 +98,10 @@ def anthropic_error(error: CorralError) -> Response:
 
 
 def _text(error: CorralError) -> str:
-    """What can be encoded of the message; a model's template may have put half a surrogate pair into it."""
-    return str(error).encode("utf-8", "replace").decode()
+    """The message without this machine's folders, and what can be encoded of it: a template may have put half a surrogate
+    pair into it.
+    """
+    said = str(error)
+    if isinstance(error, FileError):
+        said = said.replace(one_line(error.path), one_line(PurePath(error.path).name))
+    return said.encode("utf-8", "replace").decode()

@@ -75,7 +75,7 @@ class OllamaDialect:
                     "name": key.name,
                     "model": key.name,
                     "size": runner.worker.loaded.memory,
-                    "digest": key.digest.hex,
+                    "digest": key.digest.hex if key.digest else "",
                     "details": details,
                     "expires_at": (datetime.now(UTC).astimezone() + left).isoformat(),
                     "size_vram": 0,

@@ -36,8 +36,8 @@ class ModelKey:
 
     name: str
     """The name to show."""
-    digest: Digest
-    """Of the manifest it was first asked by."""
+    digest: Digest | None
+    """Of the manifest it was first asked by; None where there is none."""
     path: Path
     """The weights."""
 

@@ -143,7 +143,6 @@ HOSTILE = {
     "version 4": file(version=4),
     "big-endian": file(version=3 << 24),
     "2**60 metadata pairs": file(pair_count=2**60),
-    "2**64-1 metadata pairs": file(pair_count=2**64 - 1),
     "2**60 tensors": file(tensor_count=2**60),
     "one pair too many": file(pair_count=2, data=0, tensors=[]),
     "one tensor too many": file(tensor_count=2, data=0),
@@ -160,6 +159,8 @@ HOSTILE = {
     "an unknown type": file([pair("k", 13, bytes(8))]),
     "an unknown item type": file([pair("k", ARRAY, array(99, 1, bytes(8)))]),
     "a key twice": file([ARCHITECTURE, ARCHITECTURE]),
+    "a key of nothing": file([ARCHITECTURE, count("", 1)]),
+    "-1 metadata pairs": file(pair_count=2**64 - 1, tensor_count=2**64 - 1),
     "no architecture": file([]),
     "an architecture that is a number": file([count("general.architecture", 1)]),
     "an empty architecture": file([pair("general.architecture", STRING, string(""))]),
@@ -176,18 +177,23 @@ HOSTILE = {
     "a first part without architecture": file([count("split.no", 0), count("split.count", 2)]),
     "alignment 0": file([ARCHITECTURE, count("general.alignment", 0)]),
     "alignment 33": file([ARCHITECTURE, count("general.alignment", 33)]),
+    "alignment 2**17": file([ARCHITECTURE, count("general.alignment", 1 << 17)]),
+    "alignment 2**63": file([ARCHITECTURE, pair("general.alignment", U64, struct.pack("<Q", 1 << 63))], tensors=[]),
+    "alignment true": file([ARCHITECTURE, pair("general.alignment", BOOL, b"\1")]),
     "alignment text": file([ARCHITECTURE, pair("general.alignment", STRING, string("32"))]),
-    "block count 0": file([ARCHITECTURE, count("llama.block_count", 0)]),
-    "block count 2**32-1": file([ARCHITECTURE, count("llama.block_count", 2**32 - 1)]),
-    "head count 0": file([ARCHITECTURE, count("llama.attention.head_count", 0)]),
-    "context 0": file([ARCHITECTURE, count("llama.context_length", 0)]),
     "no dimensions": file(tensors=[tensor(shape=())]),
     "five dimensions": file(tensors=[tensor(shape=(1, 1, 1, 1, 1))]),
+    "nine dimensions": file(tensors=[tensor(shape=(1,) * 9)]),
     "2**32-1 dimensions": file(tensors=[string("t") + struct.pack("<I", 2**32 - 1)]),
     "dimension 0": file(tensors=[tensor(shape=(0,))]),
     "a shape that overflows": file(tensors=[tensor(shape=(2**63, 2**63, 2**63, 2**63))]),
+    "a shape of 2**64": file(tensors=[tensor(shape=(2**32, 2**32))]),
     "half a quantised block": file(tensors=[tensor(shape=(33,), kind=3)]),
     "an unknown tensor type": file(tensors=[tensor(kind=200)]),
+    "tensor type 2**32-1": file(tensors=[tensor(kind=2**32 - 1)]),
+    "a tensor twice": file(tensors=[tensor("t"), tensor("t", offset=128)]),
+    "two tensors in one place": file(tensors=[tensor("t"), tensor("u")]),
+    "tensors that overlap": file(tensors=[tensor("t", offset=96), tensor("u", offset=0)]),
     "an odd offset": file(tensors=[tensor(offset=1)]),
     "an offset beyond the end": file(tensors=[tensor(offset=2**63)]),
     "a tensor beyond the end": file(tensors=[tensor(shape=(2048,))]),
@@ -225,45 +231,20 @@ def test_error_at_many_cuts_of_the_real_model(smollm2: Path, tmp_path: Path) -> 
             gguf.read(path)
 
 
-@pytest.mark.soak
-def test_flipped_bytes_give_a_header_or_our_error(reading: Reading) -> None:
-    pairs = [
-        ARCHITECTURE,
-        count("llama.block_count", 2),
-        pair("a", ARRAY, array(STRING, 3, string("ab") * 3)),
-        pair("i", ARRAY, array(U32, 100, bytes(400))),
-        pair("general.file_type", U32, struct.pack("<I", 3)),
-    ]
-    good = file(pairs, [tensor(), tensor("u", (64, 2), 3, 128)])
-    length = len(good) - 4096
-    chooser = random.Random(None if os.environ.get("CORRAL_SOAK") else 42)
-    for _ in range(30_000 if os.environ.get("CORRAL_SOAK") else 1500):
-        data = bytearray(good)
-        for _ in range(chooser.randint(1, 4)):
-            data[chooser.randrange(length)] = chooser.choice((0, 1, 0x7F, 0x80, 0xFF, chooser.randrange(256)))
-        try:
-            header = reading(bytes(data))
-        except InvalidGGUFError as error:
-            said = str(error)
-        else:
-            said = f"{header.kind} {header.file_type} {header.parameter_count}"
-        assert said.isprintable()
-
-
 BOUNDED = """
-import resource, sys
+import resource, sys, tracemalloc
 from pathlib import Path
 from corral.store import gguf
 from corral.store.errors import InvalidGGUFError
-gguf.read(Path(sys.argv[1]))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 resource.setrlimit(resource.RLIMIT_CPU, (20, 20))
+gguf.read(Path(sys.argv[1]))
+tracemalloc.start()
 for path in sys.argv[2:]:
     try:
         gguf.read(Path(path))
     except InvalidGGUFError:
         print("refused")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(tracemalloc.get_traced_memory()[1])
 """
 
 
@@ -271,11 +252,13 @@ def test_memory_and_time_are_bounded_for_large_hostile_files(tmp_path: Path, smo
     """Sparse files of 64 GiB: what a length claims can really be read, and must not be."""
     paths: list[Path] = []
     long_strings = pair("k", STRING, struct.pack("<Q", 16 << 20))
-    empty_strings = array(STRING, 60 << 20, b"")
+    four_megabytes = struct.pack("<Q", 4 << 20)
     for number, head in enumerate((
-        file([long_strings], pair_count=60_000, data=0, tensors=[]),
-        file([pair("k", ARRAY, empty_strings)], data=0, tensors=[]),
-        file([], pair_count=60_000, data=0, tensors=[]),
+        file([long_strings], pair_count=2000, data=0, tensors=[]),
+        file([pair("k", ARRAY, array(STRING, 60 << 20, b""))], data=0, tensors=[]),
+        file([pair("k", ARRAY, array(STRING, 2 << 20, four_megabytes))], data=0, tensors=[]),
+        file([pair("k", ARRAY, array(U64, 60 << 20, b""))], data=0, tensors=[]),
+        file([], pair_count=2000, data=0, tensors=[]),
         file([ARCHITECTURE], tensor_count=1 << 20, data=0, tensors=[]),
     )):  # fmt: skip
         path = tmp_path / f"{number}.gguf"
@@ -285,9 +268,34 @@ def test_memory_and_time_are_bounded_for_large_hostile_files(tmp_path: Path, smo
     done = subprocess.run(
         [sys.executable, "-c", BOUNDED, smollm2, *paths], capture_output=True, text=True, check=True, timeout=120
     )
-    *refused, kilobytes = done.stdout.split()
+    *refused, most = done.stdout.split()
     assert refused == ["refused"] * len(paths)
-    assert int(kilobytes) < 256 * 1024
+    assert int(most) < 64 << 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_follows_a_skipped_array_is_read_wherever_the_blocks_end(reading: Reading, seed: int) -> None:
+    chooser = random.Random(seed)
+    lengths = [chooser.choice((0, 1, 7, 8, 9, 255, 256, 70_000)) for _ in range(200)]
+    lengths += [(1 << 20) - 8, 1 << 20, (3 << 20) + 1, *(chooser.randrange(30) for _ in range(200_000))]
+    chooser.shuffle(lengths)
+    texts = b"".join(string(bytes([length % 251]) * length) for length in lengths)
+    head = string("long") + struct.pack("<I", ARRAY) + array(STRING, len(lengths), b"")
+    numbers = array(U64, 300_000, bytes(2_400_000))
+    marks = [pair("mark", STRING, string("here")), pair("more", ARRAY, numbers), count("llama.block_count", 3)]
+    header = reading(file([ARCHITECTURE, head + texts, *marks]))
+    assert (header.metadata["mark"], header.count("block_count")) == ("here", 3)
+    long = header.metadata["long"]
+    assert isinstance(long, gguf.Array)
+    assert (long.count, [len(str(item)) for item in long.items]) == (len(lengths), lengths[:64])
+    start, end = header.pairs["long"]
+    assert end - start == len(head) + len(texts)
+    assert header.pairs["mark"][0] == end
+
+
+def test_tensors_may_stand_in_any_order_with_gaps_between(reading: Reading) -> None:
+    header = reading(file(tensors=[tensor("b", offset=1024), tensor("a"), tensor("c", offset=256)]))
+    assert [item.name for item in header.tensors] == ["b", "a", "c"]
 
 
 def test_error_for_what_is_no_regular_file(tmp_path: Path) -> None:

@@ -148,6 +148,18 @@ WRONG: dict[str, tuple[Callable[[list[Path]], list[Path]], str]] = {
         lambda paths: rewritten(paths, 1, split_pairs(1, 3, 7), slice(3, 5)),
         "split.tensors.count is 7, the parts have 6 tensors",
     ),
+    "a tensor too many": (
+        lambda paths: rewritten(paths, 0, split_pairs(0, 3, 6), slice(2)),
+        "split.tensors.count is 7, in the first part 6",
+    ),
+    "another number of tensors": (
+        lambda paths: rewritten(paths, 2, split_pairs(2, 3, 8), slice(5, 7)),
+        "split.tensors.count is 8, in the first part 7",
+    ),
+    "a part of another model": (
+        lambda paths: rewritten(paths, 2, [*split_pairs(2, 3, 7), text("general.architecture", "qwen2")], slice(5, 7)),
+        "general.architecture is 'qwen2', in the first part 'llama'",
+    ),
 }
 
 
@@ -200,6 +212,29 @@ def test_error_for_a_missing_or_shortened_part(tmp_path: Path) -> None:
     (tmp_path / part_name(1, 3)).unlink()
     with pytest.raises(FileError, match=part_name(1, 3)):
         parts.joined(paths)
+
+
+def test_a_later_part_may_repeat_what_the_first_says(tmp_path: Path) -> None:
+    whole = synthetic()
+    paths = split(whole, tmp_path, (2, 5))
+    rewritten(paths, 1, [*whole.pairs, *split_pairs(1, 3, 7)], slice(2, 5))
+    assert join(paths) == merged(whole)
+
+
+def test_error_for_more_tensors_than_a_file_may_have(tmp_path: Path) -> None:
+    many = [Weights(f"t{number}", (8,), 0, bytes(32)) for number in range(gguf.MAX_TENSORS + 1)]
+    paths = split(synthetic()._replace(tensors=many), tmp_path, (gguf.MAX_TENSORS // 2,))
+    with pytest.raises(InvalidGGUFError, match=f"the parts have more than {gguf.MAX_TENSORS} tensors"):
+        parts.joined(paths)
+
+
+def test_error_for_one_of_65535_parts(cli: Cli) -> None:
+    (first,) = split(synthetic(), cli.folder, ())
+    pairs = [*synthetic().pairs, *split_pairs(0, 65_535, 7)]
+    path = first.rename(cli.folder / part_name(0, 65_535))
+    path.write_bytes(encoded(synthetic()._replace(pairs=pairs)))
+    said = cli.error(1, "create", "x", "-f", "-", stdin=f"FROM {path}\n")
+    assert f"no such file: {cli.folder / part_name(1, 65_535)}" in said
 
 
 def test_error_for_a_part_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
