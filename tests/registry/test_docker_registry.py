@@ -192,7 +192,7 @@ def test_error_a_damaged_blob_is_not_pushed(cli: Cli, tiny_gguf: Path, remote: s
     digest, got = made["layers"][1]["digest"], f"sha256:{hashlib.sha256(blob.read_bytes()).hexdigest()}"
     said = cli.error(3, "push", f"{remote}:v1")
     assert f"expected {digest}, got {got}" in said
-    assert f"  hint: it is damaged: delete {blob}, then pull or create the model again" in said
+    assert f"delete blobs/{blob.name} in the store, and pull or create the model again" in said
     assert cli.files() == before
     assert "not found in the registry" in Cli(cli.folder / "other", cli.folder).error(4, "pull", f"{remote}:v1")
 
