@@ -131,7 +131,7 @@ class Client:
     def _send(self, method: str, path: str, body: dict[str, Any] | None, *, stream: bool) -> Any:
         import requests
 
-        from ..registry.transport import is_loopback
+        from ..registry.trust import is_loopback
 
         # A proxy cannot reach this machine's own server. "" keeps requests from looking for one.
         direct = {"http": "", "https": ""} if is_loopback(urlsplit(self.url).netloc) else None

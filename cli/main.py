@@ -26,6 +26,8 @@ VERBS = (
     "stop",
     "pull",
     "push",
+    "login",
+    "logout",
     "list",
     "ps",
     "cp",

@@ -66,6 +66,28 @@ class Settings:
         return Store(self.models, [Path(path).expanduser() for path in extra.split(os.pathsep) if path])
 
     @property
+    def config_file(self) -> Path:
+        """The user's own settings, which need not be there."""
+        named = self.text("CONFIG")
+        return Path(named).expanduser() if named else self._config_home / "corral" / "config.toml"
+
+    @property
+    def login_files(self) -> list[Path]:
+        """Docker's and podman's files of logins: what a variable names before what is in its usual place."""
+        docker, podman, runtime = (
+            self.variables.get(name, "") for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR")
+        )
+        files = [Path(docker, "config.json")] if docker else []
+        files += [Path(podman)] if podman else []
+        files += [] if docker else [Path.home() / ".docker" / "config.json"]
+        files += [Path(runtime, "containers", "auth.json")] if runtime else []
+        return [*files, self._config_home / "containers" / "auth.json"]
+
+    @property
+    def _config_home(self) -> Path:
+        return Path(self.variables.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+
+    @property
     def url(self) -> str:
         """Where the server is, for clients: `http://host:port` without a slash at the end."""
         scheme, host, port, path = _address(self.text("HOST"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..store.errors import InputError
+from ..store.errors import InputError, shown
 from ..store.local import Store
 from ..store.name import Name
 from ..store.progress import Report
@@ -13,6 +13,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..modelfile.lint import CountTokens
+    from ..registry.remote import Access
 
 
 def local_store(settings: Settings, *, local: bool) -> Store:
@@ -25,13 +26,38 @@ def local_store(settings: Settings, *, local: bool) -> Store:
     return settings.store
 
 
+def registry_access(settings: Settings) -> Access:
+    """How registries are reached: the user's settings, and the logins of docker and podman. Raises InputError, FileError."""
+    from ..registry.loginfile import Logins
+    from ..registry.remote import Access
+    from .registries import read_registries
+
+    found = read_registries(settings)
+    return Access(found.remotes, found.otherwise, found.default_registry, Logins(tuple(settings.login_files)))
+
+
+def registry_host(text: str) -> tuple[str | None, str]:
+    """The scheme, if one was written, and the host of a registry. Raises InputError."""
+    scheme, separator, rest = text.rpartition("://")
+    host = rest.removesuffix("/")
+    try:
+        if (separator and scheme not in ("http", "https")) or "/" in host:
+            raise ValueError
+        return scheme or None, Name.parse(f"{host}/library/x").host
+    except (ValueError, InputError):
+        raise InputError(
+            f"{shown(text)}: not a registry", hint="name its host, with :port where it needs one"
+        ) from None
+
+
 def puller(store: Store, *, insecure: bool) -> Callable[[Name, Report], None]:
     """The resolver of base models: a pull into the same store."""
 
     def resolve(name: Name, report: Report) -> None:
         from ..registry.pull import pull
 
-        pull(name, store, insecure=insecure, report=report)
+        access = registry_access(Settings.from_environment())
+        pull(name, store, insecure=insecure, access=access, report=report)
 
     return resolve
 

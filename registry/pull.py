@@ -9,16 +9,20 @@ from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
-from .transport import UNSOUND, Registry, RegistryError
+from .errors import UNSOUND, RegistryError
+from .remote import Access
+from .transport import Registry
 
 
-def pull(name: Name, store: Store, *, insecure: bool = False, report: Report = silent) -> TaggedModel:
+def pull(
+    name: Name, store: Store, *, insecure: bool = False, access: Access | None = None, report: Report = silent
+) -> TaggedModel:
     """Fetch the model and tag it; blobs that are here already are not fetched.
 
     Raises RegistryError, and IntegrityErrors for bytes that are not what they should be; those leave nothing new behind.
     """
     report(Progress("pulling manifest"))
-    with Registry(name, insecure=insecure) as registry:
+    with Registry(name, insecure=insecure, access=access) as registry:
         model = _manifest(name, registry)
         previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
         fetched: list[Digest] = []
@@ -49,7 +53,7 @@ def _manifest(name: Name, registry: Registry) -> Manifest:
         raw = registry.manifest(name.reference)
     except RegistryError as error:
         if error.status == 404:
-            raise RemoteError(f"{name}: not found in the registry {name.host}", hint=error.hint) from None
+            raise RemoteError(f"{name}: not found in the registry {registry.host}", hint=error.hint) from None
         raise
     if name.digest and (got := Digest.of(raw)) != name.digest:
         raise MismatchError(f"{name}: manifest", expected=str(name.digest), got=str(got), hint=UNSOUND)
@@ -59,7 +63,7 @@ def _manifest(name: Name, registry: Registry) -> Manifest:
             if blob.digest.algorithm != "sha256":
                 raise InvalidManifestError(str(name), f"{blob.digest}: Ollama's store holds blobs by sha256 only")
     except InvalidManifestError as error:
-        error.hint = f"{name.host} has no model that can be used here under this name"
+        error.hint = f"{registry.host} has no model that can be used here under this name"
         raise
     return model
 
@@ -73,5 +77,5 @@ def _fetch(blob: Descriptor, name: Name, registry: Registry, store: Store, repor
         try:
             ingest.commit(blob.media_type, expected=blob.digest, size=blob.size)
         except MismatchError as error:
-            what = f"{name}: blob {blob.digest.short} from {name.host}"
+            what = f"{name}: blob {blob.digest.short} from {registry.host}"
             raise MismatchError(what, expected=error.expected, got=error.got, hint=UNSOUND) from None

@@ -28,6 +28,15 @@ CORRAL = Path(sys.executable).parent / "corral"
 
 for _variable in [name for name in os.environ if name.startswith(("OLLAMA_", "CORRAL_")) and name != "CORRAL_SOAK"]:
     del os.environ[_variable]
+for _variable in (
+    "DOCKER_CONFIG",
+    "REGISTRY_AUTH_FILE",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_HOME",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+):
+    os.environ.pop(_variable, None)
 _HOME = tempfile.mkdtemp(prefix="corral-tests-")
 os.environ["HOME"] = _HOME
 os.environ["OLLAMA_MODELS"] = str(Path(_HOME, "models"))
@@ -190,18 +199,20 @@ class DockerRegistry:
         return self.data / "docker/registry/v2/blobs/sha256" / hex_digits[:2] / hex_digits / "data"
 
 
-@pytest.fixture(scope="session")
-def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[DockerRegistry]:
-    """A real OCI registry; without one the tests fail in CI, and elsewhere are skipped with this reason."""
+@contextmanager
+def running_registry(folder: Path, *, auth: str = "", tls: str = "") -> Generator[DockerRegistry]:
+    """A real OCI registry, with such an `auth` and `tls` in its configuration.
+
+    Without one the tests fail in CI, and elsewhere are skipped with this reason.
+    """
     program = shutil.which("docker-registry")
     if program is None:
         reason = "no docker-registry: run `make registry`, or apt-get install docker-registry"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("registry")
     port = free_port()
     config = folder / "config.yml"
     config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
+        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}', {tls}}}\n{auth}\n"
         f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
     )
     with (folder / "log").open("wb") as log:
@@ -218,3 +229,29 @@ def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[Docke
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def docker_registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[DockerRegistry]:
+    """A real OCI registry that is open to all."""
+    with running_registry(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+USER, PASSWORD = "alice", "s3cret"
+BCRYPT = "$2b$04$1FlE6iGe87/MfejUaGh/UeCkjdQ/R8sPmdde6cfvGkQ9x3ZkWFE/2"
+"""Of PASSWORD."""
+
+
+def htpasswd(folder: Path) -> str:
+    """The configuration of a registry that only USER may use, with PASSWORD."""
+    (folder / "htpasswd").write_text(f"{USER}:{BCRYPT}\n")
+    return f"auth: {{htpasswd: {{realm: corral-test, path: {folder / 'htpasswd'}}}}}"
+
+
+@pytest.fixture(scope="session")
+def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[DockerRegistry]:
+    """A real OCI registry that only USER may use."""
+    folder = tmp_path_factory.mktemp("locked")
+    with running_registry(folder, auth=htpasswd(folder)) as running:
+        yield running

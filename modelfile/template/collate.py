@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from .conversation import ChatMessage, Conversation, Think, think_values, tool_values
+from .conversation import ChatMessage, Conversation, Think, message_values, think_values, tool_values
 from .values import Value
 
 
@@ -35,7 +35,7 @@ def render_chat(template: Executable, conversation: Conversation) -> str:
         return _render_exchanges(template, merged, extra)
     data: dict[str, Value] = {
         "System": system,
-        "Messages": [message.struct() for message in merged],
+        "Messages": message_values(merged),
         "Tools": tool_values(conversation.tools),
         "Response": "",
     }

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar
 from urllib.parse import quote_plus
 
-from ...store import gojson
 from . import values
 from .errors import TemplateError
-from .values import Value
+from .gotypes import Byte, Bytes, Slice, Struct, Value, from_bytes, to_bytes, type_name
+from .printf import printf
+from .strconv import is_printable
+from .tools import Property
 
 Function: TypeAlias = Callable[..., Value]
+_Items = TypeVar("_Items", bytes, Sequence[Value])
 
 
 def functions(today: Callable[[], date]) -> dict[str, Function]:
@@ -22,23 +25,24 @@ def functions(today: Callable[[], date]) -> dict[str, Function]:
         "not": _not,
         "eq": _eq,
         "ne": _ne,
-        "lt": _less,
+        "lt": values.is_less,
         "le": _le,
         "gt": _gt,
         "ge": _ge,
         "len": _length,
         "index": _index,
         "slice": _slice,
-        "print": _print,
-        "println": lambda *items: " ".join(values.show(item) for item in items) + "\n",
+        "call": _call,
+        "print": values.sprint,
+        "println": values.sprintln,
         "printf": _printf,
-        "html": lambda *items: _print(*items).translate(_HTML),
-        "js": lambda *items: _JS.sub(_js, _print(*items)),
-        "urlquery": lambda *items: quote_plus(_print(*items), safe="~"),
+        "html": lambda *items: values.shown(*items).translate(_HTML),
+        "js": lambda *items: _JS.sub(_js, values.shown(*items)),
+        "urlquery": lambda *items: quote_plus(to_bytes(values.shown(*items)), safe="~"),
         "json": values.json,
         "toTypeScriptType": _to_typescript,
-        "currentDate": lambda *_: today().isoformat(),
-        "yesterdayDate": lambda *_: (today() - timedelta(days=1)).isoformat(),
+        "currentDate": lambda *items: _date(today(), *items),
+        "yesterdayDate": lambda *items: _date(today() - timedelta(days=1), *items),
     }
 
 
@@ -48,15 +52,17 @@ def _not(value: Value) -> bool:
 
 def _eq(first: Value, *others: Value) -> bool:
     """Whether the first is equal to any of the others."""
-    return any(_equal(first, other) for other in others)
+    if not others:
+        raise TemplateError("missing argument for comparison")
+    return any(values.is_equal(first, other) for other in others)
 
 
 def _ne(a: Value, b: Value) -> bool:
-    return not _equal(a, b)
+    return not values.is_equal(a, b)
 
 
 def _le(a: Value, b: Value) -> bool:
-    return _less(a, b) or _equal(a, b)
+    return values.is_less(a, b) or values.is_equal(a, b)
 
 
 def _gt(a: Value, b: Value) -> bool:
@@ -64,138 +70,106 @@ def _gt(a: Value, b: Value) -> bool:
 
 
 def _ge(a: Value, b: Value) -> bool:
-    return not _less(a, b)
-
-
-def _equal(a: Value, b: Value) -> bool:
-    if a is None or b is None:
-        return a is b
-    if _sort(a) != _sort(b):
-        raise TemplateError("incompatible types for comparison")
-    return a == b
-
-
-def _less(a: Value, b: Value) -> bool:
-    if isinstance(a, str) and isinstance(b, str):
-        return a < b
-    if isinstance(a, int | float) and isinstance(b, int | float) and _sort(a) == _sort(b) != "bool":
-        return a < b
-    raise TemplateError("incompatible types for comparison")
-
-
-def _sort(value: Value) -> str:
-    """Go's kinds of basic values; numbers of JSON are float64, most of those in a template's text int."""
-    if isinstance(value, bool | int | float | str):
-        return type(value).__name__
-    raise TemplateError("non-comparable type")
+    return not values.is_less(a, b)
 
 
 def _length(value: Value) -> int:
     if isinstance(value, str):
-        return len(value.encode())
-    if isinstance(value, Sequence | Mapping):
+        return len(value) if value.isascii() else len(to_bytes(value))
+    if isinstance(value, Sequence | Mapping) and not isinstance(value, Struct):
         return len(value)
-    raise TemplateError(f"len of {type(value).__name__}")
+    raise TemplateError(f"len of type {type_name(value)}")
 
 
 def _index(value: Value, *keys: Value) -> Value:
+    if value is None:
+        raise TemplateError("index of untyped nil")
     for key in keys:
-        if isinstance(value, Mapping) and isinstance(key, str):
-            value = value.get(key)
-        elif isinstance(value, Sequence) and isinstance(key, int):
-            if not 0 <= key < len(value):
-                raise TemplateError(f"error calling index: index out of range: {key}")
-            value = value[key]
+        if isinstance(value, Mapping) and not isinstance(value, Struct):
+            value = _entry(value, key)
+        elif isinstance(value, str | bytes):
+            data = to_bytes(value) if isinstance(value, str) else value
+            value = Byte(data[_place(key, len(data) - 1)])
+        elif isinstance(value, Sequence):
+            value = value[_place(key, len(value) - 1)]
         else:
-            raise TemplateError("error calling index: cannot index this value")
+            raise TemplateError(f"can't index item of type {type_name(value)}")
     return value
 
 
-def _slice(value: Value, *bounds: int) -> Value:
-    if not isinstance(value, Sequence) or len(bounds) > 2:
-        raise TemplateError("error calling slice: cannot slice this value")
-    start = bounds[0] if bounds else 0
+def _entry(value: Mapping[str, Value], key: Value) -> Value:
+    if not isinstance(key, str):
+        raise TemplateError(f"value has type {type_name(key)}; should be string")
+    try:
+        return value[key]
+    except KeyError:
+        return None
+
+
+def _place(index: Value, last: int) -> int:
+    """An index from 0 to `last`."""
+    if not isinstance(index, int) or isinstance(index, bool):
+        raise TemplateError(f"cannot index slice/array with type {type_name(index)}")
+    if not 0 <= index <= last:
+        raise TemplateError(f"index out of range: {index}")
+    return index
+
+
+def _slice(value: Value, *bounds: Value) -> Value:
     if isinstance(value, str):
-        data = value.encode()
-        end = bounds[1] if len(bounds) > 1 else len(data)
-        if not 0 <= start <= end <= len(data):
-            raise TemplateError(f"error calling slice: index out of range: {start}:{end}")
-        return data[start:end].decode("utf-8", "replace")
-    end = bounds[1] if len(bounds) > 1 else len(value)
-    if not 0 <= start <= end <= len(value):
-        raise TemplateError(f"error calling slice: index out of range: {start}:{end}")
-    return value[start:end]
+        return from_bytes(_part(to_bytes(value), bounds, 2))
+    if isinstance(value, bytes):
+        part = _part(value, bounds, 3)
+        return type(value)(part) if isinstance(value, Bytes) and not value.is_nil else value
+    if isinstance(value, Mapping) or not isinstance(value, Sequence):
+        raise TemplateError(f"can't slice item of type {type_name(value)}")
+    part = _part(value, bounds, 3)
+    return type(value)(None if value.is_nil else part) if isinstance(value, Slice) else part
 
 
-def _print(*items: Value) -> str:
-    """Go's Sprint: a space between two operands when neither is a string."""
-    text = ""
-    for i, item in enumerate(items):
-        if i and not isinstance(item, str) and not isinstance(items[i - 1], str):
-            text += " "
-        text += values.show(item)
-    return text
+def _part(items: _Items, bounds: Sequence[Value], most: int) -> _Items:
+    """What lies between the bounds; a third one would bound what the part could grow to."""
+    places = [_place(bound, len(items)) for bound in bounds]
+    if len(places) > most or places != sorted(places):
+        raise TemplateError(f"invalid slice indexes: {places}")
+    start, end, *_ = *places, *[0, len(items)][len(places) :], None
+    return items[start:end]
+
+
+def _call(*items: Value) -> NoReturn:
+    """Calls a value that is a function, which no value here is."""
+    raise TemplateError(f"non-function of type {type_name(items[0])}" if items else "wrong number of args for call")
+
+
+def _printf(form: Value, *items: Value) -> str:
+    if not isinstance(form, str):
+        raise TemplateError(f"wrong type for value; expected string; got {type_name(form)}")
+    return printf(form, *items)
+
+
+def _date(day: date, *items: Value) -> str:
+    """The day; what else is said does not matter, but texts it must be."""
+    for item in items:
+        if not isinstance(item, str):
+            raise TemplateError(f"wrong type for value; expected string; got {type_name(item)}")
+    return day.isoformat()
 
 
 _HTML = str.maketrans({"\0": "\ufffd", '"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;"})
-_JS = re.compile(r"""[\x00-\x1f\\'"<>&=]""")
+_JS = re.compile(r"""[\x80-\U0010ffff]+|[\x00-\x1f\\'"<>&=]""")
 
 
 def _js(found: re.Match[str]) -> str:
-    return "\\" + found[0] if found[0] in "\\'\"" else f"\\u{ord(found[0]):04X}"
+    run = found[0]
+    if run in "\\'\"":
+        return "\\" + run
+    return run if run > "~" and is_printable(run) else "".join(map(_js_char, run))
 
 
-_TYPESCRIPT = {
-    "string": "string",
-    "number": "number",
-    "integer": "number",
-    "boolean": "boolean",
-    "null": "null",
-    "array": "any[]",
-    "object": "Record<string, any>",
-}
+def _js_char(char: str) -> str:
+    is_plain = "\udc80" <= char <= "\udcff" or (char > "~" and is_printable(char))
+    return char if is_plain else f"\\u{ord(char):04X}"
 
 
 def _to_typescript(value: Value) -> str:
-    """The TypeScript type of a tool's property."""
-    given = value.get("Type", value.get("type")) if isinstance(value, Mapping) else None
-    kinds = given if isinstance(given, Sequence) and not isinstance(given, str) else [given] if given else []
-    return " | ".join(_TYPESCRIPT.get(str(kind), "any") for kind in kinds) or "any"
-
-
-_VERB = re.compile(r"%(?P<flags>[-+ 0#]*)(?P<width>\d{0,3})(?:\.(?P<precision>\d{0,3}))?(?P<verb>[a-zA-Z%])")
-
-
-def _printf(form: str, *items: Value) -> str:
-    rest = list(items)
-
-    def one(found: re.Match[str]) -> str:
-        verb = found["verb"]
-        if verb == "%":
-            return "%"
-        if not rest:
-            return f"%!{verb}(MISSING)"
-        text = _verb(verb, rest.pop(0), found["precision"])
-        width = int(found["width"] or 0)
-        fill = "0" if "0" in found["flags"] and "-" not in found["flags"] else " "
-        return text.ljust(width) if "-" in found["flags"] else text.rjust(width, fill)
-
-    return _VERB.sub(one, form)
-
-
-def _verb(verb: str, item: Value, precision: str | None) -> str:
-    match verb, item:
-        case ("v" | "s", _):
-            return values.show(item) if precision is None else values.show(item)[: int(precision or 0)]
-        case ("d", int()):
-            return str(item)
-        case ("q", str()):
-            return gojson.quote(item)
-        case ("t", bool()):
-            return values.show(item)
-        case ("f", int() | float()):
-            return f"{item:.{6 if precision is None else int(precision or 0)}f}"
-        case ("x", int()):
-            return f"{item:x}"
-        case _:
-            return f"%!{verb}({values.show(item)})"
+    return value.typescript() if isinstance(value, Property) else "any"

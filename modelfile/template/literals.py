@@ -25,7 +25,8 @@ def constant(text: str, line: int | None = None) -> Value:
             case '"':
                 return _unescaped(text[1:-1], '"')
             case "'":
-                return ord(_unescaped(text[1:-1], "'"))
+                code = ord(_unescaped(text[1:-1], "'"))
+                return code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
             case _:
                 return _number(text)
     except (ValueError, TypeError):
@@ -33,7 +34,7 @@ def constant(text: str, line: int | None = None) -> Value:
 
 
 def _unescaped(text: str, quote: str) -> str:
-    """Go's escapes undone; \\x and octal ones give bytes, which together must be UTF-8."""
+    """Go's escapes undone; \\x and octal ones give bytes."""
 
     def one(found: re.Match[str]) -> str:
         hex_byte, octal_byte, *points, other = found.groups()
@@ -49,7 +50,7 @@ def _unescaped(text: str, quote: str) -> str:
         point.encode()
         return point
 
-    return _ESCAPE.sub(one, text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _ESCAPE.sub(one, text).encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def _number(text: str) -> int | float:

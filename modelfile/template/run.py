@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from .errors import TemplateError
-from .values import Struct, Value, show
+from .gotypes import type_name, whole
+from .values import Struct, Value, member, show
 
 if TYPE_CHECKING:
     from .compiler import Program
@@ -45,7 +46,7 @@ class Run:
             raise TemplateError("undefined variable") from None
         except (ValueError, ArithmeticError) as cause:  # a number from outside that cannot be printed
             raise TemplateError(str(cause)) from None
-        return "".join(self.out)
+        return whole("".join(self.out))
 
     def _line(self, traceback: TracebackType | None) -> int | None:
         """Where in the template it went wrong: in the innermost of its own functions."""
@@ -96,15 +97,19 @@ class Run:
         self.spend(_CALL + given)
         try:
             result = self._program.functions[name](*arguments)
+        except TemplateError as cause:
+            raise TemplateError(f"error calling {name}: {cause.reason}", hint=cause.hint) from None
         except (TypeError, AttributeError, ValueError, ArithmeticError) as cause:
             raise TemplateError(f"error calling {name}: {cause}") from None
-        if isinstance(result, str | list):
+        if isinstance(result, str | bytes | list):
             self.spend(len(result) + _MADE * max(0, len(result) - given))
         return result
 
     def values(self, value: Value) -> Sequence[Value]:
         """What `range` goes over."""
         match value:
+            case Struct():
+                raise TemplateError(f"range can't iterate over {type_name(value)}")
             case Mapping():
                 self.spend(len(value))
                 return [value[key] for key in sorted(value)]
@@ -132,11 +137,7 @@ def field(value: Value, name: str) -> Value:
         return cast("Mapping[str, Value]", value)[name]
     except (KeyError, TypeError):
         pass
-    if isinstance(value, Mapping) and not isinstance(value, Struct):
-        return None
-    if value is None:
-        raise TemplateError(f"nil pointer evaluating interface {{}}.{name}")
-    raise TemplateError(f"can't evaluate field {name} in type {type(value).__name__}")
+    return member(value, name)
 
 
 def field_or_nil(value: Value, name: str) -> Value:

@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from decimal import Decimal
-from typing import ClassVar, TypeAlias
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from ...store import gojson
+from .errors import TemplateError
+from .gotypes import Struct, Typed, Value, is_nil, joined, to_bytes, type_name
+from .strconv import shortest
+from .verbs import Printer
 
-Value: TypeAlias = "bool | int | float | str | Sequence[Value] | Mapping[str, Value] | None"
-
-
-class Struct(dict[str, Value]):
-    """A Go struct: its fields are fixed, so naming another one is an error rather than `<no value>`."""
-
-
-class Json(dict[str, Value]):
-    """A Go map that prints itself as JSON (a call's arguments, a tool's properties)."""
-
-
-class Tagged(Struct):
-    """A Go struct that prints itself as JSON: by the names in `tags`, without the empty ones in `optional`."""
-
-    tags: ClassVar[Mapping[str, str]] = {}
-    optional: ClassVar[frozenset[str]] = frozenset()
-
-
-class Listed(list[Value]):
-    """A Go list that prints itself as JSON (the tools)."""
-
-
-class Kinds(list[Value]):
-    """The types a property may have: one prints as itself, several as a list."""
+_INT = 1 << 63
+NO_VALUE = "<no value>"
 
 
 def truth(value: Value) -> bool:
     """Go's truth: false, 0, nil and what is empty are false; a struct is always true."""
-    return True if isinstance(value, Struct) else bool(value)
+    return not value.is_nil if isinstance(value, Struct) else bool(value)
 
 
 def show(value: Value) -> str:
@@ -46,56 +27,125 @@ def show(value: Value) -> str:
         case str():
             return value
         case None:
-            return "<no value>"
+            return NO_VALUE
         case bool():
             return "true" if value else "false"
         case int():
-            return str(value)
+            return str(int(value))
         case float():
-            return _number(value)
-        case Json() | Tagged() | Listed():
-            return json(value)
-        case Kinds() if len(value) < 2:
-            return "".join(map(show, value))
-        case Struct():
-            return "{" + " ".join(_inner(item) for item in value.values()) + "}"
-        case Mapping():
-            return "map[" + " ".join(f"{key}:{_inner(item)}" for key, item in sorted(value.items())) + "]"
+            return shortest(value)
         case _:
-            return "[" + " ".join(_inner(item) for item in value) + "]"
+            return joined(Printer().target(value))
+
+
+def sprint(*items: Value) -> str:
+    """Go's Sprint: a space between two operands when neither is a string."""
+    return _spaced(items, Printer().text)
+
+
+def sprintln(*items: Value) -> str:
+    """Go's Sprintln: all operands with spaces between them, and the end of the line."""
+    return joined(" ".join(map(Printer().text, items)) + "\n")
+
+
+def shown(*items: Value) -> str:
+    """Sprint of what `{{ }}` would print for each."""
+    return _spaced([NO_VALUE if item is None else item for item in items], Printer().target)
+
+
+def member(value: Value, name: str) -> Value:
+    """`.name` of a value: what its method gives, or its field. Raises TemplateError for one that does not exist."""
+    if isinstance(value, Typed) and name in value.methods:
+        return value.call(name)
+    if isinstance(value, Mapping):
+        try:
+            return cast("Mapping[str, Value]", value)[name]
+        except KeyError:
+            pass
+        if not isinstance(value, Struct):
+            return None
+    if value is None:
+        raise TemplateError(f"nil pointer evaluating interface {{}}.{name}")
+    raise TemplateError(f"can't evaluate field {name} in type {type_name(value)}")
+
+
+def is_equal(a: Value, b: Value) -> bool:
+    """Go's `==`, with nil equal to every nil. Raises TemplateError for what cannot be compared."""
+    kind, other = _kind(a), _kind(b)
+    if kind != other:
+        if a is None or b is None:
+            return is_nil(a) and is_nil(b)
+        raise TemplateError(f"incompatible types for comparison: {type_name(a)} and {type_name(b)}")
+    if kind in _BASIC:
+        return a == b
+    if is_nil(a) or is_nil(b):
+        return is_nil(a) and is_nil(b)
+    if kind != "pointer":
+        raise TemplateError(f"non-comparable type {type_name(b)}")
+    return a is b
+
+
+def is_less(a: Value, b: Value) -> bool:
+    """Go's `<`. Raises TemplateError for what has no order."""
+    if isinstance(a, str) and isinstance(b, str):
+        return to_bytes(a) < to_bytes(b)
+    if isinstance(a, int | float) and isinstance(b, int | float) and _kind(a) == _kind(b) != "bool":
+        return a < b
+    raise TemplateError(f"incompatible types for comparison: {type_name(a)} and {type_name(b)}")
 
 
 def json(value: Value) -> str:
     """What the `json` function gives: compact, keys of maps sorted, `<` `>` `&` escaped."""
-    if isinstance(value, Tagged):
-        kept = [(tag, value[name]) for name, tag in value.tags.items() if value[name] or name not in value.optional]
-        return "{" + ",".join(f"{gojson.quote(tag)}:{json(item)}" for tag, item in kept) + "}"
-    if isinstance(value, Kinds) and len(value) == 1:
-        return json(value[0])
+    if isinstance(value, Typed) and not value.is_nil and "MarshalJSON" in value.methods:
+        return cast("bytes", value.call("MarshalJSON")).decode()
+    match value:
+        case str():
+            return gojson.quote(value)
+        case bool():
+            return "true" if value else "false"
+        case int() if -_INT <= value < _INT:
+            return str(int(value))
+        case int() | float():
+            return gojson.number(value)
+        case _ if is_nil(value):
+            return "null"
+        case Struct():
+            return _object({value.tags.get(name, name): item for name, item in value.items() if _is_said(value, name)})
+        case Mapping():
+            return _object(dict(sorted(value.items())))
+        case bytes():
+            return f'"{b64encode(value).decode()}"'
+        case _:
+            return "[" + ",".join(map(json, cast("Any", value))) + "]"
+
+
+def _spaced(items: Sequence[Value], text: Callable[[Value], str]) -> str:
+    parts: list[str] = []
+    for i, item in enumerate(items):
+        if i and not isinstance(item, str) and not isinstance(items[i - 1], str):
+            parts.append(" ")
+        parts.append(item if isinstance(item, str) else text(item))
+    return joined("".join(parts))
+
+
+def _object(items: Mapping[str, Value]) -> str:
+    return "{" + ",".join(f"{gojson.quote(key)}:{json(item)}" for key, item in items.items()) + "}"
+
+
+def _is_said(value: Struct, name: str) -> bool:
+    """Whether a field is in JSON."""
+    if name in value.optional:
+        return truth(value[name])
+    return name not in value.nullable or value[name] is not None
+
+
+_BASIC = frozenset({"bool", "int", "float64", "string"})
+
+
+def _kind(value: Value) -> str:
+    """What Go compares only with its like. A byte is a number as any."""
+    if value is None or isinstance(value, str | bool | int | float):
+        return type_name(int(value) if isinstance(value, int) and not isinstance(value, bool) else value)
     if isinstance(value, Struct):
-        return "{" + ",".join(f"{gojson.quote(key)}:{json(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{gojson.quote(key)}:{json(item)}" for key, item in sorted(value.items())) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(json(item) for item in value) + "]"
-    return gojson.encode(value).decode().rstrip("\n")
-
-
-def _inner(value: Value) -> str:
-    return "<nil>" if value is None else show(value)
-
-
-def _number(value: float) -> str:
-    """Go's %v: the shortest digits that mean this number, with an exponent below 1e-4 and from a million on."""
-    text = repr(value)
-    if not math.isfinite(value):
-        return {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}[text]
-    sign, digits, exponent = Decimal(text).as_tuple()
-    assert isinstance(exponent, int)
-    written = "".join(map(str, digits)).rstrip("0") or "0"
-    power = len(digits) + exponent - 1 if written != "0" else 0
-    if -4 <= power < 6:
-        plain = format(Decimal(text), "f")
-        return plain.rstrip("0").rstrip(".") if "." in plain else plain
-    mantissa = written[0] + ("." + written[1:] if len(written) > 1 else "")
-    return f"{'-' * sign}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"
+        return "pointer" if value.is_pointer else "struct"
+    return "map" if isinstance(value, Mapping) else "slice"

@@ -141,7 +141,7 @@ BLOBS: dict[str, Callable[[Handler], None]] = {
     "a redirect to a file": lambda h: h.reply(b"", status=307, Location="file:///etc/passwd"),
     "a redirect that is no address": lambda h: h.reply(b"", status=307, Location="http://[::1"),
 }
-WHOLE = {"a wrong length", "a length that is no number", "a negative length", "zipped"}
+WHOLE = {"a wrong length", "a length that is no number", "a negative length"}
 """Where the bytes are right all the same, a client may take them; it must not take wrong ones."""
 
 
@@ -330,8 +330,8 @@ def pushing(location: str | None, *, put: Callable[[Handler], None] | None = Non
 
 
 PUSHES: dict[str, tuple[Callable[[Handler], None], str]] = {
-    "another host": (pushing("http://localhost:1/upload"), "another host"),
-    "another scheme": (pushing("ftp://127.0.0.1/upload"), "another host"),
+    "another host": (pushing("http://localhost:1/upload"), "cannot reach localhost:1"),
+    "another scheme": (pushing("ftp://127.0.0.1/upload"), "neither http nor https"),
     "no location": (pushing(None), "no upload location"),
     "no address": (pushing("http://[::1"), "location"),
     "another digest": (

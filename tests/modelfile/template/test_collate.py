@@ -141,7 +141,7 @@ CALLS = "{{ range .Messages }}{{ range .ToolCalls }}%s{{ end }}{{ end }}"
         (CALLS % "{{ .Function.Arguments.deep }} {{ .Function.Arguments.days }}", "map[n:1e+06] 3"),
         (
             "{{ range .Messages }}{{ json .ToolCalls }}{{ end }}",
-            f'[][{{"ID":"1","Function":{{"Index":0,"Name":"weather","Arguments":{ARGUMENTS}}}}}][]',
+            f'null[{{"ID":"1","Function":{{"Index":0,"Name":"weather","Arguments":{ARGUMENTS}}}}}]null',
         ),
         ("{{ range .Messages }}{{ .ToolName }}{{ .Thinking }}{{ end }}", "hmweather"),
     ],
@@ -158,7 +158,7 @@ def test_tools_and_calls_are_ollamas_values(text: str, prompt: str) -> None:
 
 @pytest.mark.parametrize(
     ("think", "prompt"),
-    [(None, "false  false"), (True, "true  true"), (False, "false  true"), ("high", "true high true")],
+    [(None, "false  false"), (True, "true medium true"), (False, "false  true"), ("high", "true high true")],
 )
 def test_thinking_is_told_to_the_template(think: bool | str | None, prompt: str) -> None:  # noqa: FBT001 - the API's type
     text = "{{ .Think }} {{ .ThinkLevel }} {{ .IsThinkSet }}"

@@ -99,7 +99,7 @@ def test_without_any_a_chat_is_chatml_and_a_prompt_is_itself() -> None:
     [
         (None, "", ""),
         (False, "false", "False"),
-        (True, "true", "True"),
+        (True, "truemedium", "True"),
         ("low", "truelow", "Truelow"),
     ],
 )

@@ -147,13 +147,13 @@ def test_the_model_is_given_what_is_shown(server: FakeServer, name: str) -> None
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        (chat("go", "Hi."), "[user|Hi.]think=true"),
+        (chat("go", "Hi."), "[user|Hi.]think=truemedium"),
         (chat("go", "Hi.", think=False), "[user|Hi.]think=false"),
-        (chat("go", "Hi.", think=True), "[user|Hi.]think=true"),
+        (chat("go", "Hi.", think=True), "[user|Hi.]think=truemedium"),
         (chat("go", "Hi.", think="high"), "[user|Hi.]think=truehigh"),
         (chat("go", "Hi.", think="max", tools=[LOOK, LOOK]), "<look><look>[user|Hi.]think=truemax"),
         (generate("go", think="low"), "[user|Hi.]think=truelow"),
-        (generate("go", system="Be long."), "[system|Be long.][user|Hi.]think=true"),
+        (generate("go", system="Be long."), "[system|Be long.][user|Hi.]think=truemedium"),
         (chat("plain", "Hi."), "[system|Be brief.][user|1+1?][assistant|2][user|Hi.]"),
         (
             chat("plain", {"role": "System", "content": "Be long."}, "Hi."),
@@ -171,7 +171,7 @@ def test_the_model_is_given_what_is_shown(server: FakeServer, name: str) -> None
         (chat("beaten", "Hi."), "<s>(user|Hi.)think=True"),
         (chat("beaten", "Hi.", think="low", tools=[LOOK]), "<s><look>(user|Hi.)think=Truelow"),
         (generate("beaten", think=False), "<s>(user|Hi.)think=False"),
-        (chat("winner", "Hi."), "[user|Hi.]think=true"),
+        (chat("winner", "Hi."), "[user|Hi.]think=truemedium"),
         (chat("cogito", "Hi."), "(user|Hi.)"),
         (generate("cogito"), "(user|Hi.)"),
         (chat("gpt", "Hi."), "(user|Hi.)"),

@@ -1,0 +1,118 @@
+"""Session: how a connection is made: its TLS, and a look at where it has led."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import requests
+import urllib3
+import urllib3.connection
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
+
+from ..store.errors import InputError
+from .trust import Place, is_in_reach, place_of
+
+
+class Session(requests.Session):
+    """Leaves redirects to its caller (requests would read each one's body, however long) and adds nothing of its own."""
+
+    def __init__(self, context: ssl.SSLContext | None, home: Place | None) -> None:
+        """With `home`, the place of a registry, it connects only where that registry may lead."""
+        super().__init__()
+        self.headers.update({"User-Agent": "corral", "Accept-Encoding": "identity"})
+        adapter = _Adapter(context, home)
+        self.mount("http://", adapter)
+        self.mount("https://", adapter)
+        # Else ~/.netrc would be asked, and would win over the header that is sent.
+        self.auth = _as_it_is
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
+        """There is none to follow."""
+        return None
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+class _Adapter(HTTPAdapter):
+    """Uses this TLS, and, away from home, connections that look where they have come to."""
+
+    def __init__(self, context: ssl.SSLContext | None, home: Place | None) -> None:
+        self._context = context
+        self._home: Place | None = home
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """Make the pools of direct connections; what a proxy connects to is its own to judge."""
+        super().init_poolmanager(*arguments, **options, **self._tls())
+        if self._home is not None:
+            self.poolmanager.pool_classes_by_scheme = _careful(self._home)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """The pool of connections through a proxy."""
+        return super().proxy_manager_for(proxy, **options, **self._tls())
+
+    def _tls(self) -> dict[str, Any]:
+        return {} if self._context is None else {"ssl_context": self._context}
+
+
+def _careful(home: Place) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools whose connections end at once where check_way() would not have let them go; a name can lead anywhere."""
+
+    def checked(connection: urllib3.connection.HTTPConnection, connected: socket) -> socket:
+        place = place_of(str(connected.getpeername()[0]))
+        if place is not None and not is_in_reach(place, home):
+            connected.close()
+            why = PermissionError(1, f"it is at a {place} address, where this registry must not lead")
+            raise NewConnectionError(connection, str(why)) from why
+        return connected
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def _new_conn(self) -> socket:
+            return checked(self, super()._new_conn())
+
+    class Tls(urllib3.connection.HTTPSConnection):
+        def _new_conn(self) -> socket:
+            return checked(self, super()._new_conn())
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
+
+    class TlsPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Tls  # pyright: ignore[reportAssignmentType]
+
+    return {"http": PlainPool, "https": TlsPool}
+
+
+def tls_context(
+    ca_file: Path | None, client_cert: Path | None = None, client_key: Path | None = None, *, is_blind: bool = False
+) -> ssl.SSLContext | None:
+    """TLS with these; None where the usual will do. Raises InputError for a file that cannot be used."""
+    if not (is_blind or ca_file or client_cert):
+        return None
+    context = create_urllib3_context()
+    if is_blind:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif ca_file:
+        _load("ca_file", ca_file, lambda: context.load_verify_locations(ca_file))
+    if client_cert:
+        # A key with a password is refused: OpenSSL would ask on the terminal.
+        _load("client_cert", client_cert, lambda: context.load_cert_chain(client_cert, client_key, password=""))
+    return context
+
+
+def _load(what: str, path: object, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except OSError as cause:  # ssl.SSLError is one
+        why = cause.strerror or str(cause)
+        hint = "it must be a PEM file; a client's key may stand in a file of its own, without a password"
+        raise InputError(f"{path}: cannot be used as {what}: {why}", hint=hint) from cause

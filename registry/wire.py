@@ -1,0 +1,168 @@
+"""Wire: HTTP to one registry and to where its replies lead. Foreign exceptions end here.
+
+There are two sessions. One speaks to the registry's host, by its settings. The other speaks to everybody else: it shows no
+client certificate, looks at every certificate, and connects to no private network that the registry is not in itself.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3.exceptions
+
+from ..store.errors import InputError, shown
+from .credentials import api_host
+from .errors import RegistryError, reason
+from .remote import Remote
+from .session import Session, tls_context
+from .trust import Origin, Place, check_way, is_loopback, place_of
+
+_TIMEOUT = (10.0, 60.0)
+_CHUNK = 1 << 20
+_MAX_UNWANTED = 64 << 10
+
+
+class Wire:
+    """The connections of one registry."""
+
+    def __init__(self, host: str, remote: Remote, *, identity: str, scheme: str | None = None) -> None:
+        self.host = host
+        self.remote = remote
+        self.identity = identity
+        """What an error is about: a model's name, or the registry's."""
+        self._scheme = scheme
+        self._sessions: list[requests.Session] = []
+
+    def close(self) -> None:
+        """End all connections."""
+        for session in self._sessions:
+            session.close()
+
+    @cached_property
+    def origin(self) -> Origin:
+        """The registry itself. An insecure one may have to be asked whether it speaks https."""
+        scheme = self._scheme
+        if scheme is None and self.remote.http is not None:
+            scheme = "http" if self.remote.http else "https"
+        if scheme is None and self.remote.insecure:
+            scheme = "https" if self._speaks_https() else "http"
+        if scheme is None:
+            scheme = "http" if is_loopback(self.host) else "https"
+        try:
+            return Origin.parse(f"{scheme}://{api_host(self.host)}")
+        except ValueError as cause:
+            raise InputError(f"{self.identity}: {shown(self.host)} is no registry: {cause}") from None
+
+    def _speaks_https(self) -> bool:
+        self._own.trust_env = not is_loopback(self.host)
+        try:
+            with self._own.get(f"https://{api_host(self.host)}/v2/", timeout=_TIMEOUT, stream=True):
+                return True
+        except requests.RequestException:
+            return False
+
+    @property
+    def base(self) -> str:
+        """The address of the registry's API, with a slash at the end."""
+        return f"{self.origin.scheme}://{api_host(self.host)}/v2/"
+
+    def joined(self, base: str, location: str) -> str:
+        """Where a location in a reply to `base` leads. Raises RegistryError where one must not go."""
+        try:
+            url = urljoin(base, location)
+            target = Origin.parse(url)
+            if target != self.origin:
+                check_way(target, self.origin, self._home)
+        except ValueError as cause:
+            raise RegistryError(f"{self.identity}: the location {shown(location)} is not followed: {cause}") from None
+        return url
+
+    def is_own(self, url: str) -> bool:
+        """Whether an address is the registry's own, which may see what is meant for it alone."""
+        return Origin.parse(url) == self.origin
+
+    def send(self, method: str, url: str, **options: Any) -> requests.Response:
+        """The reply, its body unread and redirects not followed. Raises RegistryError."""
+        host = Origin.parse(url).host
+        session = self._own if host == self.origin.host else self._foreign
+        # A proxy cannot reach this machine's own servers.
+        session.trust_env = not is_loopback(host)
+        try:
+            reply = session.request(method, url, timeout=_TIMEOUT, stream=True, **options)
+        except requests.exceptions.SSLError as cause:
+            raise RegistryError(
+                f"{self._unreached(url)}: TLS failed: {reason(cause)}", hint=_tls_hint(cause)
+            ) from cause
+        except requests.RequestException as cause:
+            hint = "check the name and the network; `corral list` shows the models that are here already"
+            raise RegistryError(f"{self._unreached(url)}: {reason(cause)}", hint=hint) from cause
+        encoding = reply.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() not in ("", "identity"):
+            reply.close()
+            raise RegistryError(f"{self.identity}: the reply of {urlsplit(url).netloc} is packed ({shown(encoding)})")
+        return reply
+
+    def body(self, reply: requests.Response, limit: int) -> Iterator[bytes]:
+        """The body in pieces as it is on the wire, cut after `limit` bytes. Raises RegistryError."""
+        left = limit
+        try:
+            with reply:
+                while left > 0 and (chunk := reply.raw.read(min(_CHUNK, left), decode_content=False)):
+                    left -= len(chunk)
+                    yield chunk
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as cause:
+            message = f"{self.identity}: the transfer from {self.host} broke: {reason(cause)}"
+            raise RegistryError(message, hint="try again; what has come whole is not fetched again") from cause
+
+    def drain(self, reply: requests.Response) -> None:
+        """Take a body that is not wanted off the connection, so that it can serve again; a long one ends it."""
+        for _ in self.body(reply, _MAX_UNWANTED):
+            pass
+
+    def _unreached(self, url: str) -> str:
+        return f"{self.identity}: cannot reach {shown(urlsplit(url).netloc)[1:-1]}"
+
+    @cached_property
+    def _own(self) -> requests.Session:
+        remote = self.remote
+        context = tls_context(remote.ca_file, remote.client_cert, remote.client_key, is_blind=remote.insecure)
+        session = self._session(context)
+        if remote.insecure:
+            session.verify = False
+            # Its user asked for it.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        return session
+
+    @cached_property
+    def _foreign(self) -> requests.Session:
+        return self._session(tls_context(self.remote.ca_file), self._home)
+
+    def _session(self, context: ssl.SSLContext | None, home: Place | None = None) -> requests.Session:
+        session = Session(context, home)
+        self._sessions.append(session)
+        return session
+
+    @cached_property
+    def _home(self) -> Place:
+        """What network the registry is in; where it cannot be told, as behind a proxy, the Internet."""
+        host = self.origin.host
+        place = place_of(host)
+        if place is not None:
+            return place
+        try:
+            found = socket.getaddrinfo(host, self.origin.port, type=socket.SOCK_STREAM)
+        except OSError:
+            return "public"
+        return place_of(str(found[0][4][0])) or "public"
+
+
+def _tls_hint(cause: BaseException) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+        return "name its authority with CORRAL_CA_FILE or ca_file in config.toml; --insecure does not look at all"
+    return "for a registry without TLS, write http:// before the name or use --insecure"
