@@ -22,7 +22,9 @@ def command(
     model: Annotated[str, typer.Argument(help="The name to create.")],
     file: Annotated[str, typer.Option("--file", "-f", help="The Modelfile, or - for standard input.")] = "Modelfile",
     *,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Pull a base model over plain http.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
+    ] = False,
     link: Annotated[
         bool, typer.Option("--link", help="Give local files a second name in the store instead of copying them.")
     ] = False,

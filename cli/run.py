@@ -26,7 +26,9 @@ def command(
     *,
     keepalive: Annotated[str, typer.Option("--keepalive", help="How long the model stays loaded, e.g. 5m.")] = "",
     verbose: Annotated[bool, typer.Option("--verbose", help="Show counts and speeds after each answer.")] = False,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Pull over plain http.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
+    ] = False,
 ) -> None:
     """Run a model."""
     settings = Settings.from_environment()

@@ -13,7 +13,7 @@ from ..store.verify import Verified, verify
 from . import console
 from .settings import Settings
 from .units import counted, human_bytes
-from .wiring import local_store
+from .wiring import local_store, registry_access
 
 
 def command(
@@ -23,7 +23,9 @@ def command(
     mend: Annotated[
         bool, typer.Option("--repair", help="Fetch good copies from the registries in the models' names.")
     ] = False,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Fetch over plain http.")] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
 ) -> None:
@@ -35,7 +37,8 @@ def command(
         if mend and found.problems:
             from ..registry.origin import RegistryOrigin
 
-            found = repair(store, found, RegistryOrigin(store, insecure), is_deep=deep, report=report)
+            origin = RegistryOrigin(store, registry_access(Settings.from_environment()), insecure)
+            found = repair(store, found, origin, is_deep=deep, report=report)
     _print_json(found, is_deep=deep) if as_json else _print(found)
     if found.remaining:
         hint = None if mend else "--repair fetches what the registries in the models' names have"

@@ -10,6 +10,7 @@ from ..store.manifest import Descriptor
 from ..store.name import Name
 from ..store.progress import Report
 from .pull import pull
+from .remote import Access
 from .transport import Registry
 
 
@@ -18,13 +19,14 @@ class RegistryOrigin:
     """Gets what a store's models are made of from the hosts in their names."""
 
     store: Store
+    access: Access
     insecure: bool = False
 
     def blob(self, name: Name, blob: Descriptor, /) -> Iterator[bytes]:
         """The bytes of one of the model's blobs, as they come. Raises RegistryError."""
-        with Registry(name, insecure=self.insecure) as registry:
+        with Registry(name, insecure=self.insecure, access=self.access) as registry:
             yield from registry.blob(blob.digest, blob.size)
 
     def model(self, name: Name, report: Report, /) -> None:
         """Pull the model. Raises RegistryError, IntegrityErrors."""
-        pull(name, self.store, insecure=self.insecure, report=report)
+        pull(name, self.store, insecure=self.insecure, access=self.access, report=report)
