@@ -1,4 +1,6 @@
-"""A state machine: creates, copies, removals and collections, also half done ones beside others, against a model."""
+"""A state machine: creates, copies, removals, collections, exports and imports, also half done ones beside others, against a
+model.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,13 @@ from pathlib import Path
 import hypothesis.strategies as st
 from corral.modelfile.builder import build
 from corral.modelfile.parser import parse
+from corral.store.archive import export
 from corral.store.digest import Digest
 from corral.store.errors import ModelNotFoundError
 from corral.store.local import Store
 from corral.store.manifest import CONFIG_TYPE, MODEL, Descriptor, Manifest
 from corral.store.name import Name
+from corral.store.unpack import opened, unpack
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -37,6 +41,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.expected: dict[tuple[str, ...], Manifest] = {}
         self.writing = ExitStack()
         self.held: list[Descriptor] = []
+        self.archived: Manifest | None = None
 
     def teardown(self) -> None:
         self.writing.close()
@@ -62,6 +67,20 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.remove(name)
         else:
             self.refused(lambda: self.store.remove(name))
+
+    @rule(name=NAMES)
+    def export(self, name: Name) -> None:
+        if name.folded() in self.expected:
+            export(self.store, self.store.find(name), str(self.folder / "archive.tar"), replaces=True)
+            self.archived = self.expected[name.folded()]
+
+    @precondition(lambda self: self.archived is not None)
+    @rule(name=NAMES)
+    def import_(self, name: Name) -> None:
+        assert self.archived is not None
+        with opened(str(self.folder / "archive.tar")) as archive:
+            assert unpack(archive, self.store, name).manifest == self.archived
+        self.expected[name.folded()] = self.archived
 
     @rule(dry=st.booleans())
     def collect(self, *, dry: bool) -> None:

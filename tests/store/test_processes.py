@@ -1,4 +1,4 @@
-"""Several processes create, copy, remove and collect in one store at once, and are killed at any moment.
+"""Several processes create, copy, remove, collect, export and import in one store at once, and are killed at any moment.
 
 No tag is ever incomplete, whatever the others do, and when all is over a collection leaves just what the tags name.
 """
@@ -17,6 +17,7 @@ import pytest
 from corral.store.digest import Digest
 from corral.store.errors import ModelNotFoundError
 from corral.store.local import Store
+from corral.store.verify import verify
 
 from tests.weights import gguf, text_pair
 
@@ -25,9 +26,11 @@ import errno, random, sys
 from pathlib import Path
 from corral.modelfile.builder import build
 from corral.modelfile.parser import parse
+from corral.store.archive import export
 from corral.store.errors import BlobNotFoundError, FileError, InputError
 from corral.store.local import Store
 from corral.store.name import Name
+from corral.store.unpack import opened, unpack
 
 root, folder, chance = sys.argv[1], Path(sys.argv[2]), random.Random(int(sys.argv[3]))
 names = [Name.parse(f"m{i}") for i in range(6)]
@@ -35,7 +38,7 @@ while True:
     store = Store(root)
     name, other = chance.sample(names, 2)
     try:
-        match chance.randrange(8):
+        match chance.randrange(10):
             case 0 | 1 | 2:
                 text = f"FROM ./{chance.randrange(4)}.gguf\\nSYSTEM {chance.randrange(5)}\\n"
                 build(name, parse(text), store, folder=folder, links=chance.random() < 0.3, is_cached=chance.random() < 0.5)
@@ -47,6 +50,11 @@ while True:
                 store.remove(name)
             case 7:
                 store.collect(older_than=0)
+            case 8:
+                export(store, store.find(name), str(folder / f"{chance.randrange(3)}.tar"), replaces=True)
+            case 9:
+                with opened(str(folder / f"{chance.randrange(3)}.tar")) as archive:
+                    unpack(archive, store, name)
     except (InputError, BlobNotFoundError):
         continue  # there is no such model, or somebody removed it meanwhile
     except FileError as error:
@@ -108,6 +116,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         os.close(log)
     assert "Traceback" not in (tmp_path / "stderr").read_text()
     check(store)
+    # The random weights have a header and no more, but for that all is as it should be.
+    assert {problem.problem for problem in verify(store, is_deep=True).problems} <= {"header"}
     store.collect(older_than=0)
     models, _ = store.tags.models()
     assert models
