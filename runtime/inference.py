@@ -90,13 +90,16 @@ class Inference:
                 return runner.worker
 
             loaded = time.perf_counter()
+            prompt = await _fitted(plan, worker)
             stream = runner.worker.generate(
-                (await _fitted(plan, worker)).text,
+                prompt.text,
                 sampling=sampling_options(options, num_ctx),
                 stop=stop_texts(options),
                 num_predict=whole(options, "num_predict"),
                 num_ctx=num_ctx,
                 num_keep=whole(options, "num_keep"),
+                # A history cut to fit may leave no room for an answer.
+                shifts=prompt.dropped > 0,
                 name=name,
             )
             async with aclosing(stream):

@@ -33,10 +33,13 @@ class _Running:
     started: float
     stop_tokens: frozenset[int]
     """Special tokens that are stop texts; they have no text of their own to find one in."""
+    prompt_tokens: int = 0
+    """How many the prompt had before anything was shifted."""
+    evaluated: list[int] = field(default_factory=list[int])
+    """The tokens that are in the cache."""
+    has_shifted: bool = False
     sampler: Sampler | None = None
     slot: int = -1
-    done: int = 0
-    """Tokens that are in the cache."""
     pending: int = -1
     """The last token sampled, not yet evaluated."""
     generated: int = 0
@@ -44,6 +47,11 @@ class _Running:
     donor: _Running | None = None
     """Who evaluates, or has evaluated, the first `shared` tokens of this prompt too."""
     shared: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many tokens are in the cache."""
+        return len(self.evaluated)
 
     @property
     def is_prefilling(self) -> bool:
@@ -64,7 +72,7 @@ class _Batch:
         self.positions += range(running.done, running.done + len(tokens))
         self.slots += [running.slot] * len(tokens)
         self.size += len(tokens)
-        running.done += len(tokens)
+        running.evaluated += tokens
 
 
 class BatchLoop:
@@ -122,7 +130,10 @@ class BatchLoop:
             return
         special = [token for stop in request.stop if (token := self._decoder.special_token(stop)) is not None]
         text = TextStream(request.stop)
-        self._waiting.append(_Running(request, prompt, limit, truncated, text, started, frozenset(special)))
+        stops = frozenset(special)
+        self._waiting.append(
+            _Running(request, prompt, limit, truncated, text, started, stops, prompt_tokens=len(prompt))
+        )
 
     def _cancel(self, request_id: int) -> None:
         for running in [*self._active, *self._waiting]:
@@ -160,7 +171,7 @@ class BatchLoop:
                 running.donor = None
             elif donor.done >= running.shared:
                 self._decoder.share(donor.slot, running.slot, running.shared)
-                running.done, running.donor = running.shared, None
+                running.evaluated, running.donor = running.prompt[: running.shared], None
 
     def _groups(self) -> Iterable[list[_Running]]:
         """The sequences that share a batch: all of them, or each alone where results must not depend on company."""
@@ -212,7 +223,11 @@ class BatchLoop:
         ended = token in running.stop_tokens or self._decoder.is_end(token)
         text = running.text.end() if ended else running.text.feed(self._decoder.piece(token))
         predict = running.request.num_predict
-        full = running.done >= running.limit or 0 < predict <= running.generated
+        full = 0 < predict <= running.generated or (running.has_shifted and running.generated >= running.limit)
+        if running.done >= running.limit and not full:
+            full = not running.request.shifts
+            if not full and not ended:
+                self._shift(running)
         if full and not ended and not running.text.stopped:
             text += running.text.end()
         if text:
@@ -220,13 +235,23 @@ class BatchLoop:
         if ended or running.text.stopped or full:
             self._finish(running, "stop" if ended or running.text.stopped else "length")
 
+    def _shift(self, running: _Running) -> None:
+        """Forget the older half of what may be forgotten. The rest is read again, which every kind of model can do."""
+        keep, tail = _kept(running.limit, running.request.num_keep)
+        running.prompt = [*running.evaluated[:keep], *running.evaluated[-tail:], running.pending]
+        running.evaluated, running.has_shifted = [], True
+        self._decoder.forget(running.slot)
+        for other in self._active:
+            if other.donor is running:
+                other.donor = None
+
     def _finish(self, running: _Running, reason: str) -> None:
         now = time.perf_counter()
         self._replies.append(
             Finished(
                 running.request.id,
                 reason,
-                prompt_tokens=len(running.prompt),
+                prompt_tokens=running.prompt_tokens,
                 prompt_seconds=running.first_token - running.started,
                 tokens=running.generated,
                 seconds=now - running.first_token,
@@ -260,6 +285,11 @@ def fit_prompt(prompt: list[int], limit: int, keep: int) -> tuple[list[int], int
     """
     if len(prompt) < limit:
         return prompt, 0
-    keep = max(0, min(keep, limit // 2))
-    tail = max(1, (limit - keep) // 2)
+    keep, tail = _kept(limit, keep)
     return prompt[:keep] + prompt[-tail:], len(prompt) - keep - tail
+
+
+def _kept(limit: int, keep: int) -> tuple[int, int]:
+    """How many of the first and of the newest tokens stay when there are too many."""
+    keep = max(0, min(keep, limit // 2))
+    return keep, max(1, (limit - keep) // 2)

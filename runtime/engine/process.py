@@ -134,6 +134,7 @@ class Worker:
         num_predict: int,
         num_ctx: int,
         num_keep: int,
+        shifts: bool = False,
         name: str = "",
     ) -> AsyncGenerator[Chunk | Finished]:
         """The answer as it comes, a Finished at the end. Leaving the iteration early cancels the request.
@@ -142,7 +143,14 @@ class Worker:
         StoppingError, RequestFailedError.
         """
         request = Generate(
-            next(self._ids), prompt, sampling, stop, num_predict=num_predict, num_ctx=num_ctx, num_keep=num_keep
+            next(self._ids),
+            prompt,
+            sampling,
+            stop,
+            num_predict=num_predict,
+            num_ctx=num_ctx,
+            num_keep=num_keep,
+            shifts=shifts,
         )
         async with aclosing(self._replies_to(request, name or self._name)) as replies:
             async for reply in replies:

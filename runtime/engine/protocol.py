@@ -70,6 +70,8 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Most tokens of prompt and answer together; the slot's own limit holds too."""
     num_keep: int
     """Tokens kept from the start of a prompt that is too long for the context."""
+    shifts: bool = False
+    """Whether old tokens make room when the context is full, for at most num_ctx new ones; else the answer ends there."""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):

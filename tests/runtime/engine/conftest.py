@@ -30,9 +30,19 @@ def ask(
     num_ctx: int = 1 << 20,
     num_keep: int = 4,
     sampling: Sampling = GREEDY,
+    shifts: bool = False,
 ) -> Generate:
     """A request."""
-    return Generate(number, prompt, sampling, list(stop), num_predict=num_predict, num_ctx=num_ctx, num_keep=num_keep)
+    return Generate(
+        number,
+        prompt,
+        sampling,
+        list(stop),
+        num_predict=num_predict,
+        num_ctx=num_ctx,
+        num_keep=num_keep,
+        shifts=shifts,
+    )
 
 
 @dataclass

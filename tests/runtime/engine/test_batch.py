@@ -156,6 +156,36 @@ def test_a_request_may_want_less_context_than_a_slot_has() -> None:
     assert len(outcome.texts[2]) + 3 == 64 + 1
 
 
+def test_a_full_context_makes_room_where_that_is_wanted() -> None:
+    prompt = "p" * 55
+    whole, shifted = ask(1, prompt), ask(2, prompt, shifts=True)
+    outcome = run(decoder(num_ctx=64), [whole, shifted])
+    assert outcome.finished[1].tokens == 64 - 56 + 1
+    # As many as the context holds, and the beginning is the same.
+    assert outcome.finished[2].tokens == 64
+    assert outcome.texts[2].startswith(outcome.texts[1])
+    assert {finished.prompt_tokens for finished in outcome.finished.values()} == {56}
+    assert {finished.reason for finished in outcome.finished.values()} == {"length"}
+
+
+def test_what_makes_room_is_forgotten_and_the_rest_is_read_again() -> None:
+    model = decoder(num_ctx=32, slots=1)
+    outcome = run(model, [ask(1, "abcdefghijklmnopqrstuvwxyz", num_keep=3, num_predict=12, shifts=True)])
+    first = outcome.texts[1][:6].encode()
+    # The begin token and two more stay, then the newest half of the rest, and the token that did not fit.
+    kept = [256, *b"ab", *(b"abcdefghijklmnopqrstuvwxyz" + first[:5])[-14:], first[5]]
+    assert outcome.texts[1][6] == chr(ord("a") + (sum(kept) + len(kept)) % 26)
+    assert outcome.finished[1].tokens == 12
+
+
+def test_who_shares_a_beginning_with_one_that_makes_room_reads_it_alone() -> None:
+    model = decoder(num_ctx=64, slots=3, num_batch=8)
+    prompt = "a beginning in common for all of them, and long enough"
+    outcome = run(model, [ask(number, prompt, shifts=True, num_predict=40) for number in (1, 2, 3)])
+    assert len(set(outcome.texts.values())) == 1
+    assert len(outcome.texts[1]) == 40
+
+
 def test_what_was_withheld_is_given_when_the_limit_comes() -> None:
     outcome = run(decoder(), [ask(1, "say:a<|en;", stop=["<|end|>"], num_predict=5)])
     assert outcome.texts[1] == "a<|en"

@@ -375,3 +375,12 @@ def test_a_model_that_died_meanwhile_is_loaded_again_to_count(serve: Serve, mode
 def test_without_a_prompt_there_is_nothing_to_show(server: FakeServer) -> None:
     reply = server.post("/api/generate", {"model": "go", "_debug_render_only": True}).json()
     assert (reply["done"], reply["done_reason"]) == (True, "load")
+
+
+def test_a_history_that_was_cut_leaves_room_for_an_answer(server: FakeServer) -> None:
+    said = [f"message {i}" for i in range(41)]
+    reply = server.post(
+        "/api/chat", chat("go", *said, think=False, options={"num_ctx": 100}) | {"stream": False}
+    ).json()
+    assert (reply["done_reason"], reply["eval_count"]) == ("length", 100)
+    assert reply["prompt_eval_count"] > 50
