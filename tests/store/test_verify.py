@@ -291,9 +291,11 @@ def test_every_byte_is_hashed_once_and_told_of(full: Store) -> None:
 
 
 def test_an_interruption_does_not_wait(full: Store) -> None:
+    before = threading.active_count()
+
     def interrupt(_: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         verify(full, is_deep=True, report=interrupt, threads=2)
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
