@@ -1,7 +1,8 @@
 """Links: blobs that are second names of files of the user's, and whether those have been edited since.
 
 An edit in place changes the blob too. It shows in the file's size and times, which are remembered when the link is made; a
-file whose inode was merely touched (another link, a rename) is hashed once and remembered anew.
+file whose inode was merely touched (another link, a rename) is hashed once and remembered anew. A blob that is not the file
+remembered is none of these.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ class Links:
             temporary.rename(path)
         finally:
             temporary.unlink(missing_ok=True)
-        self._record(digest, path)
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            self._record(digest, path)
+        else:  # somebody else has just written the same blob
+            self.forget(digest)
         sync_folder(path.parent)
         return True
 
@@ -56,8 +60,8 @@ class Links:
             return True
         try:
             now = Stamp.of(path.stat())
-            if now == known:
-                return True
+            if now == known or now[:2] != known[:2]:
+                return True  # as it was, or another file, which somebody wrote while the link was made or since
             if now[:4] != known[:4]:
                 return False
             with path.open("rb") as file:

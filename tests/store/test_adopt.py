@@ -114,6 +114,16 @@ def test_a_link_that_was_only_touched_is_still_good(store: Store, source: Path) 
     store.blobs.check(blob)
 
 
+def test_a_link_that_another_writer_came_before_is_a_blob_like_others(store: Store, source: Path) -> None:
+    """As when a process that links is killed while another writes the same blob."""
+    blob = store.blobs.adopt(source, "m", links=True).blob
+    path = store.blobs.path(blob.digest)
+    path.unlink()
+    path.write_bytes(DATA)
+    store.blobs.check(blob)
+    assert store.blobs.is_sound(blob)
+
+
 def test_removing_a_linked_blob_leaves_the_file(store: Store, source: Path) -> None:
     blob = store.blobs.adopt(source, "m", links=True).blob
     assert store.collect().blobs == [blob.digest]
