@@ -10,7 +10,7 @@ import typer
 
 from ..modelfile.builder import build
 from ..modelfile.diagnostics import render
-from ..modelfile.lint import fix, lint, lint_model
+from ..modelfile.lint import fix, fix_model, lint, lint_model
 from ..modelfile.parser import Mode, read
 from ..modelfile.reports import FileReport, to_github, to_json, to_sarif
 from ..modelfile.source import Source
@@ -55,8 +55,10 @@ def command(
     severities: set[str] = set()
     for target in [model] if model is not None else files or ["Modelfile"]:
         try:
-            check = _check_model if model is not None else _check_file
-            reports.append(check(target, store, fixes=fix_, mode="strict" if strict else "ollama"))
+            if model is not None:
+                reports.append(_check_model(target, store, fixes=fix_))
+            else:
+                reports.append(_check_file(target, store, fixes=fix_, mode="strict" if strict else "ollama"))
         except (InputError, FileError) as error:
             console.fail(error)
             severities.add("error")
@@ -83,12 +85,12 @@ def _check_file(file: str, store: Store, *, fixes: bool, mode: Mode) -> FileRepo
     return FileReport(source, lint(modelfile, store, folder=folder, count_tokens=token_counter()))
 
 
-def _check_model(text: str, store: Store, *, fixes: bool, mode: Mode) -> FileReport:
+def _check_model(text: str, store: Store, *, fixes: bool) -> FileReport:
     name = Name.parse(text)
     modelfile, found = lint_model(store, name)
-    fixed = fix(modelfile, store, store.root) if fixes else None
-    if fixed is not None:
-        build(name, read(Source(fixed, str(name)), mode), store, folder=store.root)
+    remedy = fix_model(modelfile, store, name) if fixes else None
+    if remedy is not None:
+        build(name, remedy, store, folder=store.root)
         console.note(f"{name}: fixed")
         modelfile, found = lint_model(store, name)
     return FileReport(modelfile.source, found)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from ..store.errors import InputError
 from ..store.gguf import GGUF
+from ..store.name import Name
 from ..store.vocabulary import Vocabulary
 from . import nodes, rules
 from .printer import UnprintableError, print_instruction
@@ -157,26 +158,46 @@ class Agreement:
     def fixed(self) -> str | None:
         """The Modelfile's text with a TEMPLATE that agrees, and stop texts this model writes; None when nothing changes."""
         text = self._modelfile.source.text
-        wrong = [node for node in self._stops if self._is_wrong_stop(node)]
-        edits = [(node.span, "") for node in wrong]
-        if wrong and not any(node.value in self._ends for node in self._stops):
-            added = (nodes.Parameter(end, _NOWHERE, _NOWHERE, "stop", _NOWHERE) for end in self._ends)
-            edits[0] = (wrong[0].span, "\n".join(map(print_instruction, added)))
-        if self._translation and any(one.rule in _FIXABLE for one in self.findings()):
-            try:
-                written = print_instruction(nodes.Template(self._translation, _NOWHERE, _NOWHERE))
-            except UnprintableError:
-                written = ""
-            if written and self._own_node:
-                edits.append((self._own_node.span, written))
-            elif written and self._from:
-                edits.append((Span(self._from.span.end, self._from.span.end), f"\n{written}"))
+        edits = [(node.span, "") for node in self._stops if self._is_wrong_stop(node)]
+        if edits:
+            edits[0] = (edits[0][0], "\n".join(map(_stop, self._missing_ends)))
+        if (template := self._better_template) and self._own_node:
+            edits.append((self._own_node.span, template))
+        elif template and self._from:
+            edits.append((Span(self._from.span.end, self._from.span.end), f"\n{template}"))
         for span, new in sorted(edits, key=lambda edit: edit[0].start, reverse=True):
-            end = span.end
-            if not new and text[end : end + 1] == "\n":
-                end += 1
-            text = text[: span.start] + new + text[end:]
+            rest = text[span.end :]
+            if not new:  # the line goes with its end
+                rest = rest.removeprefix("\r").removeprefix("\n")
+            text = text[: span.start] + new + rest
         return text if edits else None
+
+    def remedy(self, name: Name) -> str | None:
+        """The same as a Modelfile on the stored model itself, which inherits all that it does not name."""
+        lines = [self._better_template] if self._better_template else []
+        if any(map(self._is_wrong_stop, self._stops)):
+            right = [node.value for node in self._stops if not self._is_wrong_stop(node)]
+            lines += map(_stop, [*right, *self._missing_ends])
+        return "\n".join([f"FROM {name}", *lines, ""]) if lines else None
+
+    @cached_property
+    def _better_template(self) -> str:
+        """The instruction of a TEMPLATE that agrees, "" where none is needed or none can be written."""
+        if not self._translation or not any(one.rule in _FIXABLE for one in self.findings()):
+            return ""
+        try:
+            return print_instruction(nodes.Template(self._translation, _NOWHERE, _NOWHERE))
+        except UnprintableError:
+            return ""
+
+    @property
+    def _missing_ends(self) -> Sequence[str]:
+        """The texts that end this model's turns, where no stop is one of them."""
+        return [] if any(node.value in self._ends for node in self._stops) else self._ends
+
+
+def _stop(text: str) -> str:
+    return print_instruction(nodes.Parameter(text, _NOWHERE, _NOWHERE, "stop", _NOWHERE))
 
 
 _FIXABLE = (rules.TEMPLATE_DRIFT, rules.NOT_A_TOKEN, rules.DOUBLED_BOS)

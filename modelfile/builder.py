@@ -41,7 +41,6 @@ def build(
     Raises ModelfileError for what is wrong in the file, other CorralErrors for what is wrong around it.
     """
     planned = prepare(modelfile, store, folder=folder, resolver=resolver, report=report)
-    previous = store.manifest_or_none(store.tags.spelled(name))
     with store.writing():
         adopt = partial(store.blobs.adopt, links=links, is_cached=is_cached)
         layers = [_carry_out(layer, store, adopt, report) for layer in planned.layers]
@@ -49,8 +48,6 @@ def build(
         built = Manifest.build(config, layers)
         report(Progress("writing manifest"))
         stored = store.tag(name, built)
-    if previous is not None and previous != built:
-        store.release(previous)
     report(Progress("success"))
     return store.find(stored)
 

@@ -70,8 +70,17 @@ def lint_model(store: Store, name: Name) -> tuple[nodes.Modelfile, tuple[Diagnos
 
 def fix(modelfile: nodes.Modelfile, store: Store, folder: Path) -> str | None:
     """The Modelfile's text with a TEMPLATE and stop texts that fit its model, None when they do or none can be made."""
+    if modelfile.source.damaged_at >= 0:
+        return None  # writing it would make what was no text final
     found = _agreement_here(modelfile, store, folder)
     return found.fixed() if found else None
+
+
+def fix_model(modelfile: nodes.Modelfile, store: Store, name: Name) -> nodes.Modelfile | None:
+    """A Modelfile that makes a stored model anew with prompts that fit; `modelfile` is the one lint_model() gave for it."""
+    found = _agreement_here(modelfile, store, store.root)
+    text = found.remedy(name) if found else None
+    return read(Source(text, str(name))) if text else None
 
 
 def _agreement_here(modelfile: nodes.Modelfile, store: Store, folder: Path) -> Agreement | None:

@@ -41,9 +41,8 @@ def pull(
         except IntegrityError:
             store.discard(fetched)
             raise
-    if previous is not None and previous != model:
-        report(Progress("removing unused layers"))
-        store.release(previous)
+    if previous not in (None, model):
+        report(Progress("removing unused layers"))  # done by then; clients wait for the line
     report(Progress("success"))
     return store.find(stored)
 

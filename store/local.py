@@ -81,7 +81,8 @@ class Store:
     def tag(self, name: Name, manifest: Manifest) -> Name:
         """Point `name` at the manifest once all its blobs are seen to be here, and return the spelling stored.
 
-        Blobs are touched first and looked at again afterwards, because an Ollama on the same store prunes by age.
+        Its blobs are touched first and looked at again afterwards, because an Ollama on the same store prunes by age. Of the
+        model that had the name before, those go that nothing else needs.
         Raises BlobNotFoundError or MismatchError, and leaves no tag, when one is missing or has another size.
         """
         name = self.tags.spelled(name.pinned_tag())
@@ -100,6 +101,8 @@ class Store:
                 else:
                     self.tags.write(name, before)
                 raise
+        if before is not None and before != manifest:
+            self.release(before)
         return name
 
     def check_complete(self, manifest: Manifest) -> None:

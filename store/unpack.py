@@ -61,14 +61,11 @@ def unpack(archive: Archive, store: Store, name: Name | None = None, *, report: 
             raise MismatchError(
                 f"{archive.identity}: blob {blob.digest.short}", expected=f"{blob.size} bytes", got=f"{size} bytes"
             )
-    previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
     with _all_or_nothing(store) as written, store.writing():
         for blob in dict.fromkeys(model.blobs):
             _take(blob, archive.chunks(layout.file_of(blob.digest)), archive.identity, store, written, report)
         report(Progress("writing manifest"))
         stored = store.tag(name, model)
-    if previous is not None and previous != model:
-        store.release(previous)
     report(Progress("success"))
     return store.find(stored)
 

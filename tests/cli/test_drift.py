@@ -6,6 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from corral.store import manifest
+from corral.store.local import Store
+from corral.store.name import Name
 
 from tests.conftest import Cli
 from tests.weights import CONTROL, NORMAL, chat_template, gguf, vocabulary
@@ -101,6 +104,41 @@ def test_create_warns_and_a_stored_model_is_checked_and_fixed(here: Cli) -> None
     assert found(here, "--model", "wrong") == {}
     assert "<end_of_turn>" in here.ok("show", "wrong", "--template")
     assert json.loads(here.ok("show", "wrong", "--json"))["parameters"].split(None, 1) == ["stop", '"<end_of_turn>"']
+
+
+def test_a_stored_model_keeps_all_else_when_it_is_fixed(here: Cli) -> None:
+    """Also what the Modelfile language cannot express."""
+    write(here, CHATML, "PARAMETER stop <|im_end|>", "PARAMETER stop User:", "PARAMETER seed 7", "LICENSE free")
+    here.ok("create", "odd")
+    model = Store(here.models).find(Name.parse("odd"))
+    system = Store(here.models).blobs.put(b"no\xe2\x80\x8bbreak\x00", manifest.SYSTEM).blob
+    extra = Store(here.models).blobs.put(b"whatever", "application/vnd.example.extra").blob
+    changed = manifest.Manifest.build(model.manifest.config, [*model.manifest.layers, system, extra])
+    Store(here.models).tag(Name.parse("odd"), changed)
+    assert here.run("lint", "--model", "odd", "--fix").stderr == "odd:latest: fixed\n"
+    kept = Store(here.models).find(Name.parse("odd")).manifest
+    assert {system, extra} < set(kept.layers)
+    assert kept.of_type(manifest.LICENSE) == model.manifest.of_type(manifest.LICENSE)
+    shown = here.ok("show", "odd", "--parameters").split()
+    assert shown == ["seed", "7", "stop", '"User:"', "stop", '"<end_of_turn>"']
+    assert found(here, "--model", "odd") == {}
+
+
+def test_fix_leaves_a_file_alone_that_it_cannot_read_whole(here: Cli) -> None:
+    write(here, CHATML)
+    path = here.folder / "Modelfile"
+    path.write_bytes(path.read_bytes() + b"SYSTEM caf\xe9\n")
+    before = path.read_bytes()
+    assert "fixed" not in here.run("lint", "--fix").stderr
+    assert path.read_bytes() == before
+
+
+def test_fix_takes_whole_lines_of_a_file_from_windows(here: Cli) -> None:
+    write(here, GEMMA, "PARAMETER stop <|im_end|>", "PARAMETER stop <|im_start|>", "SYSTEM x")
+    path = here.folder / "Modelfile"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert here.run("lint", "--fix").stderr == "Modelfile: fixed\n"
+    assert path.read_bytes().endswith(b"\r\nPARAMETER stop <end_of_turn>\r\nSYSTEM x\r\n")
 
 
 def test_an_inherited_template_is_checked_where_it_comes_from(here: Cli) -> None:

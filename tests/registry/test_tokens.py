@@ -151,6 +151,7 @@ def test_an_access_token_is_a_token(store: Store, keeper: Gatekeeper) -> None:
     keeper.grant(["repository:crew/access:pull,push"], is_known=True)
     keeper.tokens["fixed"] = keeper.tokens.popitem()[1]
     push(named(store, keeper, "crew/access"), store, access=known())
+    assert {seen.authorization for seen in keeper.asked("/v2/crew/access/")} == {"", "Bearer fixed"}
 
 
 def test_two_scopes_are_asked_for_together(store: Store, keeper: Gatekeeper) -> None:
@@ -197,6 +198,7 @@ def test_error_an_answer_without_a_token(store: Store, keeper: Gatekeeper, answe
 def test_an_odd_lifetime_is_survived(store: Store, keeper: Gatekeeper, lifetime: object) -> None:
     keeper.answer = {"expires_in": lifetime, "issued_at": lifetime}
     push(named(store, keeper, "crew/odd"), store, access=known())
+    assert any(seen.method == "PUT" for seen in keeper.asked("/v2/crew/odd/manifests/"))
 
 
 def test_no_secret_is_printed(store: Store, keeper: Gatekeeper) -> None:

@@ -111,7 +111,8 @@ def test_a_link_that_was_only_touched_is_still_good(store: Store, source: Path) 
     store.blobs.check(blob)
     source.unlink()
     store.blobs.check(blob)
-    store.blobs.check(blob)
+    assert store.blobs.is_sound(blob)
+    assert store.blobs.links.has(blob.digest)
 
 
 def test_a_link_that_another_writer_came_before_is_a_blob_like_others(store: Store, source: Path) -> None:

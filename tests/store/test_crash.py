@@ -20,6 +20,8 @@ from corral.store.local import Store
 from corral.store.manifest import CONFIG_TYPE, MODEL, SYSTEM, Manifest
 from corral.store.name import Name
 
+from tests.store.promises import whole_models
+
 Stored = Callable[[Store, str], Manifest]
 
 CHILD = """
@@ -91,14 +93,7 @@ def built(source: bytes) -> Manifest:
 def check(root: Path, allowed: dict[str, list[Manifest | None]]) -> None:
     """Every tag is one of its allowed models, whole and intact; a collection leaves nothing but what they name."""
     store = Store(root)
-    models, broken = store.tags.models()
-    assert broken == []
-    found = {model.name.model: model.manifest for model in models}
-    for name, manifests in allowed.items():
-        assert found.get(name) in manifests, name
-    assert found.keys() <= allowed.keys()
-    for model in found.values():
-        store.check_complete(model)
+    found = whole_models(store, allowed)
     for digest in store.blobs:
         assert Digest.of(store.blobs.path(digest).read_bytes()) == digest
     store.collect(older_than=0)

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corral.store.digest import Digest
 from corral.store.local import Store
 from corral.store.manifest import MODEL, Manifest
 from corral.store.name import Name
+
+from tests.store.promises import whole_models
 
 Stored = Callable[[Store, str], Manifest]
 
@@ -32,6 +33,8 @@ from corral.store.config import Config
 from corral.store.local import Store
 from corral.store.manifest import CONFIG_TYPE, MODEL, SYSTEM, Manifest
 from corral.store.name import Name
+
+from tests.store.promises import whole_models
 
 root, source, saved, fatal = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
 journal = (saved / "journal").open("w")
@@ -155,18 +158,9 @@ def undo(kind: str, facts: list[str]) -> Path | None:
 def check(root: Path, allowed: dict[str, list[Manifest | None]]) -> None:
     """Every tag is one of its allowed models, whole to the last bit; and the store can be worked with."""
     store = Store(root)
-    models, broken = store.tags.models()
-    assert broken == []
-    found = {model.name.model: model.manifest for model in models}
-    for name, manifests in allowed.items():
-        assert found.get(name) in manifests, name
-    for model in found.values():
-        store.check_complete(model)
-        for blob in model.blobs:
-            assert Digest.of(store.blobs.path(blob.digest).read_bytes()) == blob.digest
+    found = whole_models(store, allowed)
     store.collect(older_than=0)
-    for model in found.values():
-        store.check_complete(model)
+    assert whole_models(store, allowed) == found
     assert not store.blobs.adopt(store.blobs.path(next(iter(found.values())).config.digest), MODEL).is_new
 
 
