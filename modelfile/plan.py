@@ -86,23 +86,16 @@ def plan(recipe: Recipe, base: Base, extra: tuple[FileLayer, ...] = ()) -> Plan:
 
 
 def _config(recipe: Recipe, base: Base) -> Config:
-    inherited, weights = base.config, base.weights
+    inherited = base.config
+    facts = Config.of(base.weights) if base.weights else inherited
     return Config(
-        model_format="gguf" if weights else inherited.model_format,
-        model_family=weights.architecture if weights else inherited.model_family,
-        model_families=[weights.architecture] if weights else inherited.model_families,
-        model_type=human_number(weights.parameter_count) if weights else inherited.model_type,
-        file_type=weights.file_type if weights else inherited.file_type,
+        model_format=facts.model_format,
+        model_family=facts.model_family,
+        model_families=facts.model_families,
+        model_type=facts.model_type,
+        file_type=facts.file_type,
         renderer=recipe.renderer or inherited.renderer,
         parser=recipe.parser or inherited.parser,
         requires=recipe.requires or inherited.requires,
         capabilities=inherited.capabilities,
     )
-
-
-def human_number(count: int) -> str:
-    """A parameter count as Ollama shows it: `8B`, `134.52M`, `12K`."""
-    for unit, letter, form in ((1_000_000_000, "B", ".1f"), (1_000_000, "M", ".2f")):
-        if count >= unit:
-            return f"{count // unit}{letter}" if count % unit == 0 else f"{count / unit:{form}}{letter}"
-    return f"{count / 1000:.0f}K" if count >= 1000 else str(count)

@@ -49,7 +49,7 @@ def pull(
 
 def _manifest(name: Name, registry: Registry) -> Manifest:
     try:
-        raw = registry.manifest(name.reference)
+        raw = registry.manifest(name.reference).raw
     except RegistryError as error:
         if error.status == 404:
             raise RemoteError(f"{name}: not found in the registry {registry.host}", hint=error.hint) from None

@@ -27,7 +27,7 @@ def push(
                 registry.upload(blob.digest, blob.size, _Reading(blob, store, report))
             report(Progress(f"pushing {blob.digest.short}", blob.digest, blob.size, blob.size))
         report(Progress("pushing manifest"))
-        registry.put_manifest(name.tag, model.manifest.raw, model.manifest.digest)
+        registry.put_manifest(name.tag, model.manifest.raw)
     report(Progress("success"))
     return model
 

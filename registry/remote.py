@@ -25,6 +25,14 @@ class Remote:
     client_key: Path | None = None
     realm: str | None = None
     """A host elsewhere whose token service is the registry's own."""
+    mirrors: tuple[str, ...] = ()
+    """Hosts to ask first for what is pulled; they never see the registry's credentials."""
+    format: str = ""
+    """The form in which models are pushed, where it is not said; "" is Ollama's."""
+    connections: int = 0
+    """How many transfers to have at once; 0 for as many as are good."""
+    bandwidth: int = 0
+    """How many bytes a second all transfers together may take; 0 for no limit."""
 
 
 class FindsCredentials(Protocol):

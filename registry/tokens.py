@@ -7,6 +7,7 @@ identity token. Credentials go to the registry itself, and to a token service th
 from __future__ import annotations
 
 import json
+import threading
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -41,18 +42,21 @@ class Authorization:
         self._credential: Credential | None = None
         self._has_looked = False
         self._challenge: Challenge | None = None
+        # Transfers run in threads: one renews what all use.
+        self._guard = threading.RLock()
         self._basic: str | None = None
         self.withheld_from: str | None = None
         """A token service that did not get to see the credentials."""
 
     def _header(self) -> str | None:
         """The header's value for a request to the registry; a token that is about to expire is renewed first."""
-        if self._challenge is None:
-            return self._basic
-        token = self._access.tokens.get(self._key)
-        if token is None or token.expires <= time.monotonic():
-            token = self._renew()
-        return f"Bearer {token.text}"
+        with self._guard:
+            if self._challenge is None:
+                return self._basic
+            token = self._access.tokens.get(self._key)
+            if token is None or token.expires <= time.monotonic():
+                token = self._renew()
+            return f"Bearer {token.text}"
 
     def _answer(self, www_authenticate: str, sent: str | None) -> bool:
         """Take up the challenge of a 401 to a request with `sent`; whether it is worth asking again. Raises RegistryError."""
@@ -76,7 +80,8 @@ class Authorization:
         if reply.status_code != 401:
             return reply
         try:
-            is_worth_it = self._answer(reply.headers.get("WWW-Authenticate", ""), sent)
+            with self._guard:
+                is_worth_it = self._answer(reply.headers.get("WWW-Authenticate", ""), sent)
         except CorralError:
             reply.close()
             raise

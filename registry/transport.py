@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -23,8 +23,27 @@ from .remote import Access
 from .tokens import Authorization
 from .wire import Wire
 
+OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFEST_TYPES = (MANIFEST_TYPE, OCI_MANIFEST_TYPE, OCI_INDEX_TYPE, LIST_TYPE)
+
 _MAX_ERROR = 64 << 10
 _MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteManifest:
+    """A manifest as a registry sent it."""
+
+    raw: bytes
+    media_type: str
+    """By its Content-Type, without parameters."""
+
+    @property
+    def digest(self) -> Digest:
+        """The sha256 of its bytes."""
+        return Digest.of(self.raw)
 
 
 class Registry:
@@ -50,18 +69,19 @@ class Registry:
     def __exit__(self, *_: object) -> None:
         self._wire.close()
 
-    def manifest(self, reference: str) -> bytes:
-        """The manifest's bytes, as they come.
+    def manifest(self, reference: str, types: Sequence[str] = MANIFEST_TYPES) -> RemoteManifest:
+        """The manifest, as it comes; any of the media types will do.
 
         Raises RegistryError, with status 404 when there is none, MismatchError when they are not those of the digest that
         the registry sends along.
         """
-        reply = self._send("GET", f"manifests/{reference}", headers={"Accept": MANIFEST_TYPE})
+        reply = self.send("GET", f"manifests/{reference}", headers={"Accept": ", ".join(types)})
         raw = b"".join(self._wire.body(reply, MAX_MANIFEST_BYTES + 1))
         if len(raw) > MAX_MANIFEST_BYTES:
             raise RegistryError(f"{self._name}: manifest of more than {MAX_MANIFEST_BYTES} bytes")
         self._check_promise(raw, reply.headers.get("Docker-Content-Digest"))
-        return raw
+        media_type = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return RemoteManifest(raw, media_type)
 
     def _check_promise(self, raw: bytes, promised: str | None) -> None:
         if promised is None:
@@ -76,43 +96,45 @@ class Registry:
         if got != promised:
             raise MismatchError(f"{self._name}: manifest from {self.host}", expected=promised, got=got, hint=UNSOUND)
 
-    def put_manifest(self, reference: str, raw: bytes, digest: Digest) -> None:
-        """Store a manifest under a tag. Raises RegistryError, also when the registry keeps something else."""
-        reply = self._ask("PUT", f"manifests/{reference}", data=raw, headers={"Content-Type": MANIFEST_TYPE})
-        stored = reply.headers.get("Docker-Content-Digest", str(digest))
-        if stored != str(digest):
+    def put_manifest(self, reference: str, raw: bytes, media_type: str = MANIFEST_TYPE) -> requests.Response:
+        """Store a manifest under a tag or its digest. Raises RegistryError, also when the registry keeps something else."""
+        digest = str(Digest.of(raw))
+        reply = self.ask("PUT", f"manifests/{reference}", data=raw, headers={"Content-Type": media_type})
+        stored = reply.headers.get("Docker-Content-Digest", digest)
+        if stored != digest:
             raise RegistryError(f"{self._name}: sent manifest {digest}, the registry stored {shown(stored)}")
+        return reply
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether the repository has the blob."""
-        return self._ask("HEAD", f"blobs/{digest}", also_ok=(404,)).status_code != 404
+        return self.ask("HEAD", f"blobs/{digest}", also_ok=(404,)).status_code != 404
 
     def blob(self, digest: Digest, size: int) -> Iterator[bytes]:
         """The blob's bytes in pieces, one more than `size` at most; the caller compares size and digest."""
-        return self._wire.body(self._send("GET", f"blobs/{digest}"), size + 1)
+        return self._wire.body(self.send("GET", f"blobs/{digest}"), size + 1)
 
     def upload(self, digest: Digest, size: int, chunks: Iterable[bytes]) -> None:
         """Store a blob, in one request once the registry has said where to. Raises RegistryError.
 
         `chunks` is begun anew when the registry wants a newer token than the one it was sent with.
         """
-        begun = self._ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
+        begun = self.ask("POST", "blobs/uploads/", headers={"Content-Length": "0"})
         location = begun.headers.get("Location")
         if not location:
             raise RegistryError(f"{self._name}: the registry gave no upload location")
         url = self._wire.joined(begun.url, location)
         separator = "&" if urlsplit(url).query else "?"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
-        self._ask("PUT", f"{url}{separator}digest={digest}", data=_Sized(chunks, size), headers=headers)
+        self.ask("PUT", f"{url}{separator}digest={digest}", data=_Sized(chunks, size), headers=headers)
 
-    def _ask(self, method: str, path: str, **options: Any) -> requests.Response:
+    def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """The reply to a request whose body is not wanted."""
-        reply = self._send(method, path, **options)
+        reply = self.send(method, path, **options)
         self._wire.drain(reply)
         return reply
 
-    def _send(self, method: str, path: str, *, also_ok: tuple[int, ...] = (), **options: Any) -> requests.Response:
-        """The reply with its body unread, after redirects."""
+    def send(self, method: str, path: str, *, also_ok: tuple[int, ...] = (), **options: Any) -> requests.Response:
+        """The reply with its body unread, after redirects; `path` is seen from the repository. Raises RegistryError."""
         url = self._wire.joined(f"{self._wire.base}{self._name.repository}/", path)
         reply = self._request(method, url, **options)
         for _ in range(_MAX_REDIRECTS):

@@ -6,6 +6,7 @@ import msgspec
 
 from . import gojson
 from .errors import InvalidManifestError
+from .header import GGUF
 
 MAX_CONFIG_BYTES = 4 << 20
 
@@ -42,6 +43,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:
             raise InvalidManifestError(identity, f"config: {cause}") from None
 
+    @classmethod
+    def of(cls, weights: GGUF) -> Config:
+        """What the header of the weights says."""
+        return cls(
+            model_format="gguf",
+            model_family=weights.architecture,
+            model_families=[weights.architecture],
+            model_type=human_number(weights.parameter_count),
+            file_type=weights.file_type,
+        )
+
     def encode(self) -> bytes:
         """The blob's bytes: the five model facts and the platform always, the rest when set."""
         fields: dict[str, gojson.Json] = {}
@@ -54,3 +66,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 _ALWAYS = {"model_format", "model_family", "model_families", "model_type", "file_type", "architecture", "os"}
 _decoder = msgspec.json.Decoder(Config)
+
+
+def human_number(count: int) -> str:
+    """A parameter count as Ollama shows it: `8B`, `134.52M`, `12K`."""
+    for unit, letter, form in ((1_000_000_000, "B", ".1f"), (1_000_000, "M", ".2f")):
+        if count >= unit:
+            return f"{count // unit}{letter}" if count % unit == 0 else f"{count / unit:{form}}{letter}"
+    return f"{count / 1000:.0f}K" if count >= 1000 else str(count)
