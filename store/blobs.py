@@ -20,7 +20,7 @@ from . import locks
 from .ahead import Ahead
 from .digest import Digest
 from .errors import AGAIN, BlobNotFoundError, InputError, InvalidDigestError, MismatchError, system_errors
-from .files import make_folders, open_regular, open_shared, start_writing_back
+from .files import make_folders, open_regular, open_shared, start_writing_back, sync_folder
 from .ingest import CHUNK, Ingest, Written
 from .leases import Leases
 from .links import Links
@@ -223,6 +223,14 @@ class BlobStore:
         """
         self.prepare()
         return Ingest(self, size)
+
+    def place(self, descriptor: int, path: Path, digest: Digest) -> None:
+        """Give a file of the store's, whole and known to be the digest's, its final name, and make that durable."""
+        with system_errors(self.folder, "write to the store"):
+            os.fsync(descriptor)
+            self.record(digest)
+            path.rename(self.own_path(digest))
+            sync_folder(self.folder)
 
     def once(self, digest: Digest) -> AbstractContextManager[None]:
         """Be the only process that brings this blob in; waits for another that does, and whoever comes next looks again."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from . import locks
 from .digest import Digest
 from .errors import MachineError, MismatchError, system_errors
-from .files import open_shared, start_writing_back, sync_folder
+from .files import open_shared, start_writing_back
 from .manifest import Descriptor
 
 if TYPE_CHECKING:
@@ -118,11 +118,7 @@ class Ingest:
         blob = Descriptor(media_type, digest, self.size)
         if self._blobs.is_kept(blob) and not replaces:
             return Written(blob, is_new=False)
-        with system_errors(self._blobs.folder, "write to the store"):
-            os.fsync(self._file.fileno())
-            self._blobs.record(digest)
-            self._path.rename(self._blobs.own_path(digest))
-            sync_folder(self._blobs.folder)
+        self._blobs.place(self._file.fileno(), self._path, digest)
         return Written(blob, is_new=True)
 
     def _shares(self, source: BinaryIO) -> bool:
