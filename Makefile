@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := test
 
 python := .venv/bin/python
-# Where `make registry` unpacks Debian's docker-registry and skopeo when they are not installed.
+# Where `make registry` unpacks Debian's docker-registry, skopeo and nginx when they are not installed.
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
 setup:
@@ -12,6 +12,7 @@ setup:
 registry:
 	@sh tools/registry.sh
 	@sh tools/skopeo.sh
+	@sh tools/nginx.sh
 
 demo: setup registry
 	@$(python) tools/demo.py

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 from ..store.errors import CorralError
-from ..store.progress import Progress, Report
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
+from ..store.progress import Report
 
 
 def out(text: str = "", end: str = "\n") -> None:
     """Print data."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def out_bytes(data: bytes) -> None:
+    """Print data that is not to be changed by a byte."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def out_json(value: Any) -> None:
@@ -56,48 +61,39 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress() -> Generator[Report]:
-    """A Report that draws bars on a terminal, and elsewhere writes a line for each new status."""
-    with _bars() if sys.stderr.isatty() else _lines() as report:
-        yield report
+def progress(*, as_json: bool = False) -> Generator[Report]:
+    """A Report that draws bars on a terminal, and elsewhere writes lines; or writes the API's objects to stdout.
+
+    With `as_json` an error in the block is the last object, besides what is said of it on stderr.
+    """
+    if not as_json:
+        with _bars() if sys.stderr.isatty() else _lines() as report:
+            yield report
+        return
+    from .progress import Objects
+
+    def write(fields: Mapping[str, str | int]) -> None:
+        out(json.dumps(fields, ensure_ascii=False))
+
+    try:
+        yield Objects(write).report
+    except CorralError as error:
+        write({"error": str(error)})
+        raise
 
 
 @contextmanager
 def _lines() -> Generator[Report]:
-    last = ""
+    from .progress import Lines
 
-    def report(step: Progress) -> None:
-        nonlocal last
-        if step.status != last:
-            note(clean(step.status))
-        last = step.status
-
-    yield report
+    yield Lines(lambda text: note(clean(text))).report
 
 
 @contextmanager
 def _bars() -> Generator[Report]:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bars
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, TaskID] = {}
+    from .bars import Bars
 
-        def report(step: Progress) -> None:
-            status = clean(step.status)
-            if step.total is None:
-                bars.console.print(status, markup=False, highlight=False)
-                return
-            if status not in tasks:
-                tasks[status] = bars.add_task(status, total=step.total)
-            bars.update(tasks[status], completed=step.completed or 0)
-
-        yield report
+    with Bars(Console(stderr=True)) as bars:
+        yield lambda step: bars.take(replace(step, status=clean(step.status)))

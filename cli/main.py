@@ -26,6 +26,7 @@ VERBS = (
     "stop",
     "pull",
     "push",
+    "remote",
     "login",
     "logout",
     "list",
@@ -43,6 +44,8 @@ VERBS = (
     "parse",
     "render",
 )
+GROUPS = {"remote": ("tags", "inspect", "referrers", "copy", "rm")}
+"""Verbs that have verbs of their own, each in a file of the folder that is named like the group."""
 ALIASES = {"ls": "list", "start": "serve"}
 
 EXIT_CODES: dict[type[CorralError], int] = {
@@ -105,11 +108,21 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     only = asked in VERBS and "_CORRAL_COMPLETE" not in os.environ
     for verb in (asked,) if only else VERBS:
         module = import_module(f".{verb}{'_' * iskeyword(verb)}", __package__)
+        if verb in GROUPS:
+            app.add_typer(_group(verb), name=verb, help=module.SUMMARY)
+            continue
         app.command(verb)(module.command)
         for alias, target in ALIASES.items():
             if target == verb:
                 app.command(alias, hidden=True)(module.command)
     return app
+
+
+def _group(verb: str) -> typer.Typer:
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for word in GROUPS[verb]:
+        group.command(word)(import_module(f".{verb}.{word}", __package__).command)
+    return group
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback

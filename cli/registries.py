@@ -4,46 +4,114 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..registry.remote import Access, Remote
+from ..registry.remote import FORMATS, MAX_CONNECTIONS, Access, Remote
 from ..store.errors import FileError, InputError, shown
 from ..store.files import open_regular
 from ..store.name import DEFAULT_HOST
 from .settings import Settings
+from .units import read_bytes
 
 _MAX_BYTES = 1 << 20
-_FLAGS = ("http", "insecure")
 _FILES = ("ca_file", "client_cert", "client_key")
-_KEYS = (*_FLAGS, *_FILES, "realm")
-_HINT = f'known are default_registry, and under [registry."host:port"]: {", ".join(_KEYS)}'
+_SWITCHES = ("http", "insecure", "ollama_key")
+_KEYS = (*_SWITCHES, *_FILES, "realm", "mirrors", "format", "connections", "bandwidth")
+_FOR_ALL = ("connections", "bandwidth")
+"""What may stand at the top too, for all registries."""
+_HINT = (
+    f"known are default_registry, {', '.join(_FOR_ALL)}, and under "
+    f'[registry."host:port"]: {", ".join(_KEYS)}; docs/registries.md explains them'
+)
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9]{1,5})?")
+_NO_HOST = 'expected a registry\'s host, as in "mirror.example.com:5000"'
 
 
 def read_registries(settings: Settings) -> Access:
     """What is said of registries, without logins. Raises InputError, which names the file and the line, FileError."""
     file = _ConfigFile(settings.config_file, must_exist=bool(settings.text("CONFIG")))
-    said = {name: Path(text).expanduser() for name in _FILES if (text := settings.text(name.upper()))}
-    otherwise = _with_files(Remote(), said)
-    remotes = {host: _with_files(remote, said) for host, remote in file.remotes().items()}
-    for flag in _FLAGS:
-        for host in settings.text(flag.upper()).lower().replace(",", " ").split():
-            # Both are about this registry only, so the variables name registries.
-            known = remotes.get(host, otherwise)
-            remotes[host] = replace(known, http=True) if flag == "http" else replace(known, insecure=True)
+    # A variable that names no registry is for all of them, and wins over what the file says of one.
+    said = _said_of_all(settings)
+    otherwise = replace(file.otherwise(), **said)
+    remotes = {host: replace(remote, **said) for host, remote in file.remotes().items()}
+    for host, change in _said_of_some(settings):
+        remotes[host] = replace(remotes.get(host, otherwise), **change)
     default = settings.text("DEFAULT_REGISTRY") or file.default_registry() or DEFAULT_HOST
     return Access(remotes, otherwise, default)
 
 
-def _with_files(remote: Remote, files: Mapping[str, Path]) -> Remote:
-    return replace(
-        remote,
-        ca_file=files.get("ca_file", remote.ca_file),
-        client_cert=files.get("client_cert", remote.client_cert),
-        client_key=files.get("client_key", remote.client_key),
-    )
+def _said_of_all(settings: Settings) -> dict[str, Any]:
+    """What variables and options say of every registry."""
+    said: dict[str, Any] = {name: Path(text).expanduser() for name in _FILES if (text := settings.text(name.upper()))}
+    for name, check in _CHECKS.items():
+        text = settings.text(name.upper())
+        if text:
+            try:
+                said[name] = check(int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text)
+            except ValueError as cause:
+                raise InputError(f"{settings.variable(name.upper())}: {shown(text)}: {cause}") from None
+    return said
+
+
+def _said_of_some(settings: Settings) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What variables say of the registries that they name."""
+    for switch in _SWITCHES:
+        for host in _words(settings.text(switch.upper())):
+            yield host.lower(), {switch: True}
+    for host, realms in _pairs(settings, "REALM"):
+        yield host, {"realm": realms[-1] if realms else None}
+    for host, mirrors in _pairs(settings, "MIRRORS"):
+        yield host, {"mirrors": mirrors}
+
+
+def _pairs(settings: Settings, name: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    """Of a variable with REGISTRY=HOST in it: for each registry the hosts, none for REGISTRY= alone."""
+    found: dict[str, tuple[str, ...]] = {}
+    for pair in _words(settings.text(name)):
+        registry, equals, host = pair.partition("=")
+        if not equals or not _HOST.fullmatch(registry) or not (host == "" or _HOST.fullmatch(host)):
+            raise InputError(
+                f"{settings.variable(name)}: {shown(pair)}: expected REGISTRY=HOST",
+                hint="several are separated by commas; REGISTRY= alone means that it has none",
+            )
+        found[registry.lower()] = (*found.get(registry.lower(), ()), *([host] if host else []))
+    return found.items()
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _connections(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_CONNECTIONS:
+        raise ValueError(f"expected a number from 1 to {MAX_CONNECTIONS}")
+    return value
+
+
+def _bandwidth(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError('expected bytes a second, as in "10MB", "512KiB" or 4096')
+    rate = read_bytes(value) if isinstance(value, str) else value
+    if not 1 <= rate < 1 << 50:
+        raise ValueError("expected at least a byte a second")
+    return rate
+
+
+def _format(value: object) -> str:
+    if value not in FORMATS:
+        raise ValueError(f"expected one of {', '.join(FORMATS)}")
+    return str(value)
+
+
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "connections": _connections,
+    "bandwidth": _bandwidth,
+    "format": _format,
+}
+"""Each gives the value that is meant, or raises ValueError that says what is expected."""
 
 
 class _ConfigFile:
@@ -56,32 +124,55 @@ class _ConfigFile:
             self._document = tomllib.loads(self._text)
         except tomllib.TOMLDecodeError as cause:
             raise InputError(f"{path}: {cause}", hint="the file is in TOML; see https://toml.io") from None
-        for key in self._document.keys() - {"default_registry", "registry"}:
+        for key in self._document.keys() - {"default_registry", "registry", *_FOR_ALL}:
             raise self._wrong((), key, "unknown key")
 
     def default_registry(self) -> str:
         """The host, "" if none is named."""
         return cast("str", self._value((), self._document, "default_registry", str) or "")
 
+    def otherwise(self) -> Remote:
+        """What is said of all registries."""
+        return Remote(**{key: self._checked((), self._document, key) for key in _FOR_ALL if key in self._document})
+
     def remotes(self) -> dict[str, Remote]:
         """What is said of each registry, by host in lower case."""
         tables: dict[str, Any] = self._value((), self._document, "registry", dict) or {}
-        return {host.lower(): self._remote(host, tables) for host in tables}
+        otherwise = self.otherwise()
+        return {host.lower(): self._remote(host, tables, otherwise) for host in tables}
 
-    def _remote(self, host: str, tables: dict[str, Any]) -> Remote:
+    def _remote(self, host: str, tables: dict[str, Any], otherwise: Remote) -> Remote:
         table: dict[str, Any] = self._value(("registry",), tables, host, dict) or {}
         where = ("registry", host)
         for key in table.keys() - set(_KEYS):
             raise self._wrong(where, key, "unknown key")
         files = {key: self._file(self._value(where, table, key, str)) for key in _FILES}
-        return Remote(
+        checked = {key: self._checked(where, table, key) for key in _CHECKS if key in table}
+        return replace(
+            otherwise,
             http=self._value(where, table, "http", bool),
             insecure=self._value(where, table, "insecure", bool) or False,
             ca_file=files["ca_file"],
             client_cert=files["client_cert"],
             client_key=files["client_key"],
             realm=self._value(where, table, "realm", str),
+            ollama_key=self._value(where, table, "ollama_key", bool),
+            mirrors=self._mirrors(where, table),
+            **checked,
         )
+
+    def _mirrors(self, where: tuple[str, ...], table: Mapping[str, Any]) -> tuple[str, ...]:
+        listed: list[Any] = self._value(where, table, "mirrors", list) or []
+        for mirror in listed:
+            if not isinstance(mirror, str) or not _HOST.fullmatch(mirror):
+                raise self._wrong(where, "mirrors", f"{shown(str(mirror))}: {_NO_HOST}")
+        return tuple(listed)
+
+    def _checked(self, where: tuple[str, ...], table: Mapping[str, Any], key: str) -> Any:
+        try:
+            return _CHECKS[key](table[key])
+        except ValueError as cause:
+            raise self._wrong(where, key, str(cause)) from None
 
     def _file(self, text: str | None) -> Path | None:
         """A file that is named in the file: seen from where that is."""
@@ -90,7 +181,7 @@ class _ConfigFile:
     def _value(self, where: tuple[str, ...], table: Mapping[str, Any], key: str, kind: type) -> Any:
         value = table.get(key)
         if value is not None and not isinstance(value, kind):
-            words = {str: "text in quotes", bool: "true or false", dict: "a table"}
+            words = {str: "text in quotes", bool: "true or false", dict: "a table", list: "a list in [ ]"}
             raise self._wrong(where, key, f"expected {words[kind]}")
         return value
 

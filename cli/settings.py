@@ -1,10 +1,10 @@
-"""Settings: the environment, read in one place. Each OLLAMA_X may also be CORRAL_X, which wins."""
+"""Settings: the environment, read in one place. Each OLLAMA_X may be CORRAL_X, which wins; over both wins a verb's option."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,14 +19,23 @@ class Settings:
     """What the environment says, as text; the properties give it meaning when it is asked for."""
 
     variables: Mapping[str, str]
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What this one command was told, by the same names."""
 
     @classmethod
     def from_environment(cls) -> Settings:
         """The process's own environment."""
         return cls(dict(os.environ))
 
+    def with_options(self, **options: object) -> Settings:
+        """These settings, over them the options that were given: `--ca-file` for CA_FILE."""
+        given = {name.upper(): str(value) for name, value in options.items() if value is not None}
+        return replace(self, options={**self.options, **given})
+
     def text(self, name: str) -> str:
         """The value of CORRAL_<name> or OLLAMA_<name>, trimmed of blanks and quotes as Ollama does; "" when unset."""
+        if name in self.options:
+            return self.options[name]
         for variable in (f"CORRAL_{name}", f"OLLAMA_{name}"):
             value = self.variables.get(variable, "").strip().strip("\"'").strip()
             if value:
@@ -46,7 +55,9 @@ class Settings:
         return int(text)
 
     def variable(self, name: str) -> str:
-        """The variable that text() takes the value from."""
+        """The variable, or the option, that text() takes the value from."""
+        if name in self.options:
+            return f"--{name.lower().replace('_', '-')}"
         is_ours = Settings({f"OLLAMA_{name}": self.variables.get(f"CORRAL_{name}", "")}).text(name)
         return f"CORRAL_{name}" if is_ours else f"OLLAMA_{name}"
 
@@ -82,6 +93,11 @@ class Settings:
         files += [] if docker else [Path.home() / ".docker" / "config.json"]
         files += [Path(runtime, "containers", "auth.json")] if runtime else []
         return [*files, self._config_home / "containers" / "auth.json"]
+
+    @property
+    def signing_key(self) -> Path:
+        """The key by which Ollama's registry knows its user; Ollama's own file."""
+        return Path.home() / ".ollama" / "id_ed25519"
 
     @property
     def _config_home(self) -> Path:

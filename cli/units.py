@@ -1,7 +1,10 @@
-"""Sizes and times as Ollama prints them. Pure."""
+"""Sizes and times as Ollama prints them, and sizes as people write them. Pure."""
 
 from __future__ import annotations
 
+import re
+
+_SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)\s*([kmgt]?)(i?)(b?)(?:/s)?", re.IGNORECASE)
 _YEAR = 365 * 24 * 3600.0
 
 
@@ -15,6 +18,15 @@ def human_bytes(size: float) -> str:
     if unit == "B" or value >= 10 or value == int(value):
         return f"{int(value)} {unit}"
     return f"{int(value * 10) / 10} {unit}"
+
+
+def read_bytes(text: str) -> int:
+    """The bytes in `10MB`, `512 KiB`, `1.5GB/s` or `4096`. Raises ValueError, which says what is expected."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match or (match[3] and not match[2]):
+        raise ValueError('expected bytes, as in "10MB", "512KiB" or 4096')
+    power = " kmgt".index(match[2].lower() or " ")
+    return int(float(match[1]) * (1024 if match[3] else 1000) ** power)
 
 
 def counted(count: int, thing: str) -> str:

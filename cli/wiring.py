@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..store.errors import InputError, shown
@@ -29,11 +30,20 @@ def local_store(settings: Settings, *, local: bool) -> Store:
 def registry_access(settings: Settings) -> Access:
     """How registries are reached: the user's settings, and the logins of docker and podman. Raises InputError, FileError."""
     from ..registry.loginfile import Logins
-    from ..registry.remote import Access
+    from ..registry.patience import Patience
+    from ..registry.signing import SigningKey
     from .registries import read_registries
 
-    found = read_registries(settings)
-    return Access(found.remotes, found.otherwise, found.default_registry, Logins(tuple(settings.login_files)))
+    logins = Logins(tuple(settings.login_files))
+    usual = Patience()
+    patience = replace(
+        usual,
+        retries=settings.count("RETRIES", usual.retries),
+        stall=float(settings.count("STALL", int(usual.stall)) or 1),
+    )
+    return replace(
+        read_registries(settings), logins=logins, patience=patience, signing_key=SigningKey(settings.signing_key)
+    )
 
 
 def registry_host(text: str) -> tuple[str | None, str]:

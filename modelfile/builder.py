@@ -79,11 +79,12 @@ def _carry_out(
         case ContentLayer():
             written = store.blobs.put(layer.data, layer.media_type)
         case FileLayer() if layer.more:
-            with store.blobs.ingest(sum(part.stat().st_size for part in (layer.path, *layer.more))) as ingest:
-                for chunk in parts.content((layer.path, *layer.more)):
-                    ingest.write(chunk)
-                    report(Progress("merging split GGUF", completed=ingest.size))
-                written = ingest.commit(layer.media_type)
+            written = parts.merge(
+                store.blobs,
+                (layer.path, *layer.more),
+                layer.media_type,
+                lambda done: report(Progress("merging split GGUF", completed=done)),
+            )
         case FileLayer():
             status, total = f"copying file {layer.path.name}", layer.path.stat().st_size
             written = adopt(

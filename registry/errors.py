@@ -12,9 +12,24 @@ UNSOUND = (
 class RegistryError(RemoteError):
     """A registry's refusal or failure."""
 
-    def __init__(self, message: str, *, status: int | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        hint: str | None = None,
+        is_passing: bool = False,
+        retry_after: float | None = None,
+        codes: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.is_passing = is_passing
+        """Whether it may go another way when tried again."""
+        self.retry_after = retry_after
+        """The seconds to wait before that, where the registry says."""
+        self.codes = codes
+        """The OCI error codes in the reply."""
 
 
 def reason(cause: BaseException) -> str:

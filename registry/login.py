@@ -27,7 +27,13 @@ def check_login(
 ) -> None:
     """See that the registry takes the credentials. Raises RegistryError, with status 401 when it does not."""
     remote = access.remote(host)
-    wire = Wire(host, replace(remote, insecure=remote.insecure or insecure), identity=host, scheme=scheme)
+    wire = Wire(
+        host,
+        replace(remote, insecure=remote.insecure or insecure),
+        identity=host,
+        patience=access.patience,
+        scheme=scheme,
+    )
     authorization = Authorization(wire, replace(access, logins=_These(credential), tokens={}), ())
     wrong = RegistryError(f"{host}: wrong user or password", status=401, hint="nothing was stored; try again")
     try:

@@ -9,6 +9,7 @@ from ..store.local import Store
 from ..store.manifest import Descriptor
 from ..store.name import Name
 from ..store.progress import Report
+from . import hub
 from .pull import pull
 from .remote import Access
 from .transport import Registry
@@ -24,6 +25,9 @@ class RegistryOrigin:
 
     def blob(self, name: Name, blob: Descriptor, /) -> Iterator[bytes]:
         """The bytes of one of the model's blobs, as they come. Raises RegistryError."""
+        if hub.is_hub(name):
+            yield from hub.blob(name, blob, self.store)
+            return
         with Registry(name, insecure=self.insecure, access=self.access) as registry:
             yield from registry.blob(blob.digest, blob.size)
 

@@ -1,48 +1,143 @@
-"""Push: a model from the store to a registry: blobs it lacks, then the manifest's very bytes."""
+"""Push: a model from the store to a registry: blobs it lacks, several at once, and then the manifest."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from functools import partial
 
+from ..store.digest import Digest
+from ..store.kept import MAX_BYTES
 from ..store.local import Store
 from ..store.manifest import Descriptor
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
+from .formats.writing import Outgoing, pack
+from .journal import Journal
+from .quirks import upload_policy
 from .remote import Access
+from .throttle import Throttle
 from .transport import Registry
+from .upload import Content, Upload
+
+_CONNECTIONS = 4
+_PIECE = 1 << 20
 
 
 def push(
-    name: Name, store: Store, *, insecure: bool = False, access: Access | None = None, report: Report = silent
+    name: Name,
+    store: Store,
+    *,
+    insecure: bool = False,
+    access: Access | None = None,
+    form: str = "",
+    report: Report = silent,
 ) -> TaggedModel:
-    """Send the model. Raises ModelNotFoundError, RegistryError, and IntegrityErrors for a blob missing or damaged here."""
+    """Send the model in this form; "" for the one that its registry is to have by the settings, which is Ollama's unsaid.
+
+    Raises ModelNotFoundError, InputError, RegistryError, and IntegrityErrors for a blob missing or damaged here.
+    """
     report(Progress("retrieving manifest"))
     model = store.find(name)
     store.check_complete(model.manifest)
+    name.check_oci()
     with Registry(name, insecure=insecure, access=access, actions="pull,push") as registry:
-        for blob in dict.fromkeys(model.manifest.blobs):
-            if not registry.has_blob(blob.digest):
-                registry.upload(blob.digest, blob.size, _Reading(blob, store, report))
-            report(Progress(f"pushing {blob.digest.short}", blob.digest, blob.size, blob.size))
+        read = partial(store.blobs.read, limit=MAX_BYTES)
+        original = store.kept.find(model.manifest.digest)
+        outgoing = pack(form or registry.remote.format or "ollama", model.manifest, read, original)
+        _Sending(store, registry, report).run(outgoing)
         report(Progress("pushing manifest"))
-        registry.put_manifest(name.tag, model.manifest.raw)
+        registry.put_manifest(name.tag, outgoing.raw, outgoing.media_type)
     report(Progress("success"))
     return model
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A blob's bytes, verified and reported as they are read; each iteration reads from the start."""
+class _StoppedError(Exception):
+    """Another blob could not be sent, so this one need not be. Ends a connection in the middle of a body."""
 
-    blob: Descriptor
-    store: Store
-    report: Report
 
-    def __iter__(self) -> Iterator[bytes]:
-        status, done = f"pushing {self.blob.digest.short}", 0
-        for chunk in self.store.blobs.verified(self.blob):
-            done += len(chunk)
-            self.report(Progress(status, self.blob.digest, self.blob.size, done))
-            yield chunk
+class _Sending:
+    """The blobs of one push, on their way."""
+
+    def __init__(self, store: Store, registry: Registry, report: Report) -> None:
+        self._store = store
+        self._registry = registry
+        self._report = report
+        self._reporting = threading.Lock()
+        self._journal = Journal(store, registry.host, registry.repository)
+        self._throttle = Throttle(registry.remote.bandwidth)
+        self._is_over = threading.Event()
+        self._threads = registry.remote.connections or _CONNECTIONS
+        # What is sent is hashed at the same time, apart from it: a registry might not look.
+        self._checks = ThreadPoolExecutor(self._threads)
+        self._begun: dict[Digest, Future[None]] = {}
+
+    def run(self, outgoing: Outgoing) -> None:
+        """Return when the registry has all blobs. The first error ends the others at their next piece."""
+        made = {blob.digest: data for blob, data in outgoing.made}
+        blobs = [*outgoing.stored, *(blob for blob, _ in outgoing.made)]
+        with ThreadPoolExecutor(self._threads) as pool, self._checks:
+            try:
+                # The largest decides how long it takes.
+                ordered = sorted(blobs, key=lambda blob: -blob.size)
+                ended, _ = wait(
+                    [pool.submit(self._send, blob, made.get(blob.digest)) for blob in ordered],
+                    return_when=FIRST_EXCEPTION,
+                )
+                for future in ended:
+                    future.result()
+            finally:
+                self._is_over.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _send(self, blob: Descriptor, data: bytes | None) -> None:
+        if self._is_over.is_set():
+            return
+        try:
+            if not self._registry.has_blob(blob.digest):
+                read = partial(self._stored, blob) if data is None else partial(_sliced, data)
+                content = Content(blob.digest, blob.size, read)
+                Upload(self._registry, content, upload_policy(self._registry.host), self._journal).run()
+        except BaseException:
+            self._is_over.set()
+            raise
+        self._journal.saw(blob.digest)
+        self._say(blob, blob.size)
+
+    def _stored(self, blob: Descriptor, start: int, stop: int) -> Iterator[bytes]:
+        """Bytes of a stored blob. Raises MismatchError, before the last of them, where the blob is damaged."""
+        check = self._check(blob)
+        with self._store.blobs.open(blob.digest) as file:
+            file.seek(start)
+            while start < stop:
+                if self._is_over.is_set():
+                    raise _StoppedError
+                piece = file.read(min(_PIECE, stop - start))
+                start += len(piece)
+                if start == blob.size or not piece or check.done():
+                    check.result()
+                self._throttle.take(len(piece))
+                yield piece
+                self._say(blob, start)
+
+    def _check(self, blob: Descriptor) -> Future[None]:
+        """The one look at all of a blob's bytes, begun when they are first wanted."""
+        with self._reporting:
+            if blob.digest not in self._begun:
+                self._begun[blob.digest] = self._checks.submit(self._look, blob)
+            return self._begun[blob.digest]
+
+    def _look(self, blob: Descriptor) -> None:
+        for _ in self._store.blobs.verified(blob):
+            if self._is_over.is_set():
+                return
+
+    def _say(self, blob: Descriptor, completed: int) -> None:
+        with self._reporting:
+            self._report(Progress(f"pushing {blob.digest.short}", blob.digest, blob.size, completed))
+
+
+def _sliced(data: bytes, start: int, stop: int) -> Iterator[bytes]:
+    yield data[start:stop]

@@ -9,6 +9,12 @@ from typing import Protocol
 
 from ..store.name import DEFAULT_HOST
 from .credentials import Credential
+from .patience import Patience
+from .signing import SigningKey
+
+FORMATS = ("ollama", "oci", "modelpack")
+"""What `format` may be: the forms that formats/writing.py writes."""
+MAX_CONNECTIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +31,8 @@ class Remote:
     client_key: Path | None = None
     realm: str | None = None
     """A host elsewhere whose token service is the registry's own."""
+    ollama_key: bool | None = None
+    """Whether it knows Ollama's keys; unsaid, Ollama's own and Hugging Face's do."""
     mirrors: tuple[str, ...] = ()
     """Hosts to ask first for what is pulled; they never see the registry's credentials."""
     format: str = ""
@@ -62,6 +70,9 @@ class Access:
     default_registry: str = DEFAULT_HOST
     """What stands for Ollama's registry, where names without a host lead."""
     logins: FindsCredentials | None = None
+    signing_key: SigningKey | None = None
+    """For registries that know Ollama's keys, where there is no login."""
+    patience: Patience = field(default_factory=Patience)
     tokens: dict[tuple[str, tuple[str, ...]], Token] = field(default_factory=dict[tuple[str, tuple[str, ...]], Token])
     """Those that were given, by registry and scopes."""
 

@@ -18,6 +18,9 @@ from urllib3.util.ssl_ import create_urllib3_context
 from ..store.errors import InputError
 from .trust import Place, is_in_reach, place_of
 
+_MOST_CONNECTIONS = 64
+"""That are kept for another request."""
+
 
 class Session(requests.Session):
     """Leaves redirects to its caller (requests would read each one's body, however long) and adds nothing of its own."""
@@ -47,7 +50,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext | None, home: Place | None) -> None:
         self._context = context
         self._home: Place | None = home
-        super().__init__()
+        super().__init__(pool_maxsize=_MOST_CONNECTIONS)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pools of direct connections; what a proxy connects to is its own to judge."""

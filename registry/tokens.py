@@ -1,7 +1,8 @@
 """Tokens: what goes into the Authorization header, by the token service that a registry names, or by Basic.
 
 By docker's token specification (distribution/distribution v2.8 docs/spec/auth): GET with Basic or without, POST with an
-identity token. Credentials go to the registry itself, and to a token service that trust.py takes for its own.
+identity token; or Ollama's way, with a signature, see signing.py. Credentials go to the registry itself, and to a token
+service that trust.py takes for its own.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from .challenge import Challenge, merged, parse
 from .credentials import Credential
 from .errors import RegistryError
 from .remote import Access, Token
+from .signing import knows_ollamas_keys, token_url
 from .trust import Origin, may_see_credentials
 from .wire import Wire
 
@@ -29,6 +31,8 @@ _MAX_REPLY = 1 << 20
 _LIFETIME = 60.0
 """In seconds, of a token whose service does not say."""
 _LONGEST = 24 * 3600.0
+_TRIES = 4
+"""Of one request; a token that another thread has just got may be used up by then."""
 
 
 class Authorization:
@@ -45,6 +49,7 @@ class Authorization:
         # Transfers run in threads: one renews what all use.
         self._guard = threading.RLock()
         self._basic: str | None = None
+        self._has_signed = False
         self.withheld_from: str | None = None
         """A token service that did not get to see the credentials."""
 
@@ -74,21 +79,25 @@ class Authorization:
         return self._basic not in (None, sent)
 
     def send(self, method: str, url: str, *, headers: dict[str, str], **options: Any) -> requests.Response:
-        """The registry's reply to a request with what it wants to see; a 401 is answered once. Raises RegistryError."""
-        sent = self._header()
-        reply = self._wire.send(method, url, headers=_with(headers, sent), **options)
-        if reply.status_code != 401:
-            return reply
-        try:
-            with self._guard:
-                is_worth_it = self._answer(reply.headers.get("WWW-Authenticate", ""), sent)
-        except CorralError:
-            reply.close()
-            raise
-        if is_worth_it:
+        """The registry's reply to a request with what it wants to see; a 401 is answered. Raises RegistryError."""
+        is_renewed, tries = False, _TRIES
+        while True:
+            sent = self._header()
+            reply = self._wire.send(method, url, headers=_with(headers, sent), **options)
+            tries -= 1
+            if reply.status_code != 401 or is_renewed or not tries:
+                return reply
+            try:
+                with self._guard:
+                    before = self._access.tokens.get(self._key)
+                    is_worth_it = self._answer(reply.headers.get("WWW-Authenticate", ""), sent)
+                    is_renewed = self._access.tokens.get(self._key) is not before or self._challenge is None
+            except CorralError:
+                reply.close()
+                raise
+            if not is_worth_it:
+                return reply
             self._wire.drain(reply)
-            reply = self._wire.send(method, url, headers=_with(headers, self._header()), **options)
-        return reply
 
     @property
     def was_used(self) -> bool:
@@ -106,7 +115,18 @@ class Authorization:
         found = self._find()
         if found:
             return f"the login in {found.source} was refused or has no right to this; `corral login {host}` changes it"
-        return f"log in first: corral login {host}"
+        key = self._access.signing_key
+        if not key or not self._takes_ollamas_key:
+            return f"log in first: corral login {host}"
+        if self._has_signed:
+            return f"put the key {key.path}.pub into your account there, or log in: corral login {host}"
+        return f"log in with `corral login {host}`, or have a key that your account there knows: {key.path}"
+
+    @property
+    def _takes_ollamas_key(self) -> bool:
+        """Whether its user, or else its host, says that it knows Ollama's keys."""
+        said = self._wire.remote.ollama_key
+        return knows_ollamas_keys(self._wire.host) if said is None else said
 
     @property
     def _key(self) -> tuple[str, tuple[str, ...]]:
@@ -135,7 +155,12 @@ class Authorization:
         if credential and not may_see_credentials(where, self._wire.origin, self._wire.remote.realm):
             self.withheld_from, credential = where.host, None
         named = [("service", service)] if service else []
-        if credential and credential.is_identity_token:
+        signer = self._access.signing_key if self._credential is None and self._takes_ollamas_key else None
+        if signer and signer.exists and where == self._wire.origin:
+            signed = token_url(url, service, self._scopes)
+            reply = self._wire.send("GET", signed, headers={"Authorization": signer.authorization("GET", signed)})
+            self._has_signed = True
+        elif credential and credential.is_identity_token:
             form = [
                 ("grant_type", "refresh_token"),
                 ("refresh_token", credential.secret),

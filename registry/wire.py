@@ -6,8 +6,11 @@ client certificate, looks at every certificate, and connects to no private netwo
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -19,24 +22,33 @@ import urllib3.exceptions
 from ..store.errors import InputError, shown
 from .credentials import api_host
 from .errors import RegistryError, reason
+from .patience import Patience
 from .remote import Remote
 from .session import Session, tls_context
 from .trust import Origin, Place, check_way, is_loopback, place_of
 
-_TIMEOUT = (10.0, 60.0)
+_CONNECT = 10.0
+"""In seconds."""
 _CHUNK = 1 << 20
 _MAX_UNWANTED = 64 << 10
+_CRAWL = 1 << 10
+"""Bytes in the time that a connection may say nothing; with less it is given up."""
 
 
 class Wire:
     """The connections of one registry."""
 
-    def __init__(self, host: str, remote: Remote, *, identity: str, scheme: str | None = None) -> None:
+    def __init__(
+        self, host: str, remote: Remote, *, identity: str, patience: Patience, scheme: str | None = None
+    ) -> None:
         self.host = host
         self.remote = remote
         self.identity = identity
         """What an error is about: a model's name, or the registry's."""
         self._scheme = scheme
+        self._timeout = (_CONNECT, patience.stall)
+        self._reached: set[str] = set()
+        self._guard = threading.Lock()
         self._sessions: list[requests.Session] = []
 
     def close(self) -> None:
@@ -62,7 +74,7 @@ class Wire:
     def _speaks_https(self) -> bool:
         self._own.trust_env = not is_loopback(self.host)
         try:
-            with self._own.get(f"https://{api_host(self.host)}/v2/", timeout=_TIMEOUT, stream=True):
+            with self._own.get(f"https://{api_host(self.host)}/v2/", timeout=self._timeout, stream=True):
                 return True
         except requests.RequestException:
             return False
@@ -94,14 +106,17 @@ class Wire:
         # A proxy cannot reach this machine's own servers.
         session.trust_env = not is_loopback(host)
         try:
-            reply = session.request(method, url, timeout=_TIMEOUT, stream=True, **options)
+            reply = session.request(method, url, timeout=self._timeout, stream=True, **options)
         except requests.exceptions.SSLError as cause:
             raise RegistryError(
                 f"{self._unreached(url)}: TLS failed: {reason(cause)}", hint=_tls_hint(cause)
             ) from cause
         except requests.RequestException as cause:
             hint = "check the name and the network; `corral list` shows the models that are here already"
-            raise RegistryError(f"{self._unreached(url)}: {reason(cause)}", hint=hint) from cause
+            # Who was never there is not waited for; who was, or hung up, is.
+            is_passing = host in self._reached or not _is_unreachable(cause)
+            raise RegistryError(f"{self._unreached(url)}: {reason(cause)}", hint=hint, is_passing=is_passing) from cause
+        self._reached.add(host)
         encoding = reply.headers.get("Content-Encoding", "identity")
         if encoding.strip().lower() not in ("", "identity"):
             reply.close()
@@ -109,16 +124,28 @@ class Wire:
         return reply
 
     def body(self, reply: requests.Response, limit: int) -> Iterator[bytes]:
-        """The body in pieces as it is on the wire, cut after `limit` bytes. Raises RegistryError."""
-        left = limit
+        """The body in pieces as they come over the wire, cut after `limit` bytes. Raises RegistryError."""
+        left, waited, came = limit, 0.0, 0
         try:
             with reply:
-                while left > 0 and (chunk := reply.raw.read(min(_CHUNK, left), decode_content=False)):
+                while left > 0:
+                    began = time.monotonic()
+                    # Not read(), which waits until it has as much as was asked for.
+                    chunk = reply.raw.read1(min(_CHUNK, left), decode_content=False)
+                    if not chunk:
+                        break
+                    waited, came = waited + time.monotonic() - began, came + len(chunk)
                     left -= len(chunk)
                     yield chunk
+                    if waited > self._timeout[1]:
+                        if came < _CRAWL:
+                            raise TimeoutError(errno.ETIMEDOUT, f"{came} bytes in {waited:.0f} s")
+                        waited, came = 0.0, 0
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as cause:
             message = f"{self.identity}: the transfer from {self.host} broke: {reason(cause)}"
-            raise RegistryError(message, hint="try again; what has come whole is not fetched again") from cause
+            raise RegistryError(
+                message, hint="try again; what has come is not fetched again", is_passing=True
+            ) from cause
 
     def drain(self, reply: requests.Response) -> None:
         """Take a body that is not wanted off the connection, so that it can serve again; a long one ends it."""
@@ -160,6 +187,16 @@ class Wire:
         except OSError:
             return "public"
         return place_of(str(found[0][4][0])) or "public"
+
+
+def _is_unreachable(cause: BaseException) -> bool:
+    """Whether there was no connection at all."""
+    inner: object = cause
+    while isinstance(inner, BaseException):
+        if isinstance(inner, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError):
+            return True
+        inner = getattr(inner, "reason", None) or next(iter(inner.args), None)
+    return isinstance(cause, requests.exceptions.ConnectTimeout | requests.exceptions.InvalidURL)
 
 
 def _tls_hint(cause: BaseException) -> str:

@@ -4,13 +4,17 @@ Everything is written to `.corral/ingest/` on the same file system, hashed on th
 name only when the digest is known to match; then the folder is fsynced. Nothing unverified ever has a final name, and no
 path is built from anything but a Digest. A marker in `.corral/wrote/` records what Corral wrote, for the collector, and one
 in `.corral/linked/` what is a second name of a file of the user's.
+
+An Ollama on the same store deletes from `blobs/` what no model that it sees needs. So the blobs of others have a second name
+in `.corral/oci/blobs/`, and are read there when they are in `blobs/` no more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from io import BufferedReader
 from pathlib import Path
@@ -25,6 +29,7 @@ from .ingest import CHUNK, Ingest, Written
 from .leases import Leases
 from .links import Links
 from .manifest import Descriptor
+from .spares import Spares
 from .stamps import Stamp, Stamps, has_sound_stamps
 
 _SMALL = 1 << 20
@@ -46,6 +51,7 @@ class BlobStore:
         self.stamps = Stamps(self._ours / "stamps", self.ingest_folder)
         self.ahead = Ahead()
         self.links = Links(self._ours / "linked", self.ingest_folder)
+        self.spares = Spares(root, self.ingest_folder, self.links)
 
     def path(self, digest: Digest) -> Path:
         """Where the blob is, or would be. Raises InvalidDigestError for what Ollama's layout cannot hold."""
@@ -57,9 +63,26 @@ class BlobStore:
 
     def own_path(self, digest: Digest) -> Path:
         """Where the blob is in this very store, or would be. Raises InvalidDigestError."""
+        shown, spare = self.places(digest)
+        return spare if spare.exists() and not shown.exists() else shown
+
+    def places(self, digest: Digest) -> tuple[Path, Path]:
+        """Where Ollama too would find the blob, and where it does not look. Raises InvalidDigestError."""
         if digest.algorithm != "sha256":
             raise InvalidDigestError(str(digest))
-        return self.folder / digest.filename
+        return self.folder / digest.filename, self.spares.path(digest)
+
+    def files(self, digest: Digest) -> dict[Path, os.stat_result]:
+        """The files of this very store that hold the blob: one, whatever names it has, unless it could not have two.
+
+        One that cannot be looked at is not among them.
+        """
+        found: dict[tuple[int, int], tuple[Path, os.stat_result]] = {}
+        for path in self.places(digest):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                found.setdefault((status.st_dev, status.st_ino), (path, status))
+        return dict(found.values())
 
     def size(self, digest: Digest) -> int | None:
         """The blob's size in bytes, or None when it is not here."""
@@ -138,7 +161,8 @@ class BlobStore:
         if got != promised:
             # Neither a pull nor a creation looks into a large blob that is here with the right size.
             mend = "it is damaged: `corral verify --deep --repair` fetches a good copy where the model came from"
-            hint = f"{mend}; else delete blobs/{promised.filename} in the store, and {AGAIN}"
+            names = "its files" if self.spares.path(promised).exists() else f"blobs/{promised.filename}"
+            hint = f"{mend}; else delete {names} in the store, and {AGAIN}"
             raise MismatchError(f"blob {promised.short}", expected=str(promised), got=str(got), hint=hint)
 
     def put(self, data: bytes, media_type: str) -> Written:
@@ -173,12 +197,12 @@ class BlobStore:
         with open_regular(source) as file:
             stamp = Stamp.of(os.fstat(file.fileno()))
             self.prepare()
-            with locks.keyed(self._ours / "busy" / f"{stamp.device:x}-{stamp.inode:x}"):
+            with locks.keyed(self.busy_file(f"{stamp.device:x}-{stamp.inode:x}")):
                 known = self.stamps.find(stamp) if is_cached and has_sound_stamps(source) else None
                 if known and self.is_kept(blob := Descriptor(media_type, known, stamp.size)):
                     return Written(blob, is_new=False)
                 is_settled = stamp.is_settled()
-                if source.parent.resolve() == self.folder.resolve():
+                if source.parent.resolve() in (self.folder.resolve(), self.spares.folder.resolve()):
                     written = self._adopt_own(file, source, media_type)
                 else:
                     written = self._adopt(file, media_type, on_bytes, links=links)
@@ -203,7 +227,9 @@ class BlobStore:
                 return Written(blob, is_new=False)
             with system_errors(self.folder, "write to the store"), locks.shared(self.lock_file):
                 self.record(digest)
-                if self.links.make(file, digest, self.own_path(digest)):
+                shown, _ = self.places(digest)
+                if self.links.make(file, digest, shown):
+                    self.spares.renew(digest, shown)
                     return Written(blob, is_new=True)
             file.seek(0)
         with self.ingest() as ingest:
@@ -229,18 +255,46 @@ class BlobStore:
         with system_errors(self.folder, "write to the store"):
             os.fsync(descriptor)
             self.record(digest)
-            path.rename(self.own_path(digest))
+            # First: should it end in between, what is damaged stays to be seen.
+            with locks.shared(self.lock_file):
+                self.spares.renew(digest, path)
+            path.rename(self.folder / digest.filename)
             sync_folder(self.folder)
 
-    def once(self, digest: Digest) -> AbstractContextManager[None]:
-        """Be the only process that brings this blob in; waits for another that does, and whoever comes next looks again."""
+    def secure(self, digests: Iterable[Digest], *, is_ollamas: bool) -> None:
+        """Have the blobs of a model that gets a tag where nobody takes them: in `blobs/` if Ollama sees it, else as spares.
+
+        The caller keeps the collector away, and looks afterwards whether all are here still. What is in a store below stays
+        there.
+        """
+        with system_errors(self.folder, "write to the store"):
+            for digest in set(digests):
+                with contextlib.suppress(FileNotFoundError):  # removed this moment, or not here but below
+                    if not is_ollamas:
+                        self.spares.add(digest, self.own_path(digest))
+                    elif self.own_path(digest) == self.spares.path(digest):
+                        self._note(digest)
+                        self.spares.give_back(digest, self.places(digest)[0])
+                        sync_folder(self.folder)
+            if not is_ollamas:
+                self.spares.sync()
+
+    def once(self, digest: Digest, *, waits: bool = True) -> AbstractContextManager[None]:
+        """Be the only process that brings this blob in; whoever comes next looks again.
+
+        Waits for another that does; or, unless it `waits`, raises locks.BusyError.
+        """
         self.prepare()
-        return locks.keyed(self._ours / "busy" / digest.filename)
+        return locks.keyed(self.busy_file(digest.filename), waits=waits)
+
+    def busy_file(self, filename: str) -> Path:
+        """What is locked while somebody brings in the blob of this file name."""
+        return self._ours / "busy" / filename
 
     def prepare(self) -> None:
         """Lay out the folders of the store. Raises StoreError when it cannot be written."""
         with system_errors(self.folder, "write to the store"):
-            for name in ("ingest", "wrote", "leases", "stamps", "linked", "busy"):
+            for name in ("ingest", "partial", "wrote", "leases", "stamps", "linked", "busy"):
                 make_folders(self._ours / name)
             make_folders(self.folder)
 
@@ -251,17 +305,26 @@ class BlobStore:
             if path.exists() and not self.links.has(digest):  # a linked file's time is its owner's
                 os.utime(path)
 
-    def delete(self, digest: Digest) -> None:
-        """Remove a blob and its records; the collector calls this, under its lock."""
+    def delete(self, digest: Digest, paths: Sequence[Path]) -> None:
+        """Remove these places() of a blob, and with them its records; the collector calls this, under its lock."""
+        shown, _ = self.places(digest)
         with system_errors(self.own_path(digest), "delete"):
-            self.own_path(digest).unlink(missing_ok=True)
-            self.links.forget(digest)
-            (self.wrote_folder / digest.filename).unlink(missing_ok=True)
+            left = next((path for path in self.places(digest) if path not in paths and path.exists()), None)
+            with self.links.renaming(digest, left) if left else contextlib.nullcontext():
+                for path in paths:
+                    path.unlink(missing_ok=True)
+            if left is None:
+                self.links.forget(digest)
+            if shown in paths:
+                (self.wrote_folder / digest.filename).unlink(missing_ok=True)
 
     def record(self, digest: Digest) -> None:
         """Note that Corral writes the blob, before it does: a crash leaves a record of nothing, never a blob without one."""
-        os.close(open_shared(self.wrote_folder / digest.filename, os.O_RDONLY))
+        self._note(digest)
         self.links.forget(digest)
+
+    def _note(self, digest: Digest) -> None:
+        os.close(open_shared(self.wrote_folder / digest.filename, os.O_RDONLY))
 
     def is_ours(self, digest: Digest) -> bool:
         """Whether Corral wrote the blob."""
@@ -269,9 +332,11 @@ class BlobStore:
 
     def __iter__(self) -> Iterator[Digest]:
         """Every blob with a well-formed final name; Ollama's partial downloads and temp files are passed over."""
-        with system_errors(self.folder, "list"):
-            names = sorted(entry.name for entry in os.scandir(self.folder)) if self.folder.is_dir() else []
-        for name in names:
+        names: set[str] = set()
+        for folder in (self.folder, self.spares.folder):
+            with system_errors(folder, "list"):
+                names.update(entry.name for entry in (os.scandir(folder) if folder.is_dir() else ()))
+        for name in sorted(names):
             try:
                 digest = Digest.from_filename(name)
             except InvalidDigestError:
@@ -283,6 +348,21 @@ class BlobStore:
     def ingest_folder(self) -> Path:
         """Everything that is being written; nothing here has a name anybody relies on."""
         return self._ours / "ingest"
+
+    @property
+    def partial_folder(self) -> Path:
+        """Blobs that come from elsewhere, as far as they have."""
+        return self._ours / "partial"
+
+    @property
+    def seen_folder(self) -> Path:
+        """For each blob a note of the registries that have it."""
+        return self._ours / "seen"
+
+    @property
+    def uploads_folder(self) -> Path:
+        """A note of each upload that may be gone on with."""
+        return self._ours / "uploads"
 
     @property
     def wrote_folder(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from .errors import FileError, InputError, system_errors
 
+_PIECE = 4 << 20
 _GROUP = stat.S_IRGRP | stat.S_IWGRP
 
 
@@ -82,6 +84,30 @@ def write_whole(path: Path, data: bytes, ingest_folder: Path, *, is_durable: boo
         temporary.unlink(missing_ok=True)
 
 
+def give_second_name(path: Path, name: Path, ingest_folder: Path) -> None:
+    """Have a file, brought to the disk, by another name too; where it can have one only, a copy gets the other.
+
+    What has the name gives way. That the name survives a power cut is the caller's: sync_folder().
+    """
+    temporary = ingest_folder / secrets.token_hex(12)
+    try:
+        with path.open("rb") as source:
+            os.fsync(source.fileno())
+            try:
+                os.link(os.path.realpath(path), temporary)  # a link to a link would depend on where it is
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without links, or somebody else's file
+                with temporary.open("xb") as copy:
+                    shutil.copyfileobj(source, copy, _PIECE)
+                    copy.flush()
+                    allow_group(copy.fileno(), ingest_folder)
+                    os.fsync(copy.fileno())
+        temporary.rename(name)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's entries (a rename into it) survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -89,6 +115,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folders(folder: Path, root: Path) -> None:
+    """sync_folder() of a folder and all above it up to `root`, any of which may be new."""
+    sync_folder(folder)
+    while folder != root:
+        folder = folder.parent
+        sync_folder(folder)
 
 
 def start_writing_back(descriptor: int, start: int, count: int) -> None:

@@ -63,7 +63,11 @@ class Leases:
             if not locks.is_held(path):
                 path.unlink(missing_ok=True)
                 continue
-            for line in path.read_text().splitlines():
+            try:
+                lines = path.read_text().splitlines()
+            except FileNotFoundError:  # its owner is done, and what it tagged was tagged before the lock was taken
+                continue
+            for line in lines:
                 with contextlib.suppress(InvalidDigestError):  # a line half written when its owner died
                     found.add(Digest.from_filename(line))
         return found

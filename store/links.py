@@ -7,9 +7,12 @@ remembered is none of these.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -71,6 +74,17 @@ class Links:
             return False
         self._record(digest, path)
         return True
+
+    @contextmanager
+    def renaming(self, digest: Digest, path: Path) -> Generator[None]:
+        """Give the blob at `path` another name, or take one, in the block: its inode is touched then, which is no edit."""
+        known = self._find(digest)
+        is_as_known = known is not None and Stamp.of(path.stat()) == known
+        yield
+        if known and is_as_known:
+            with contextlib.suppress(FileNotFoundError):  # it has just been removed
+                if Stamp.of(path.stat())[:4] == known[:4]:
+                    self._record(digest, path)
 
     def forget(self, digest: Digest) -> None:
         """The blob is no link any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from .errors import (
     system_errors,
 )
 from .files import write_whole
+from .kept import Kept
 from .manifest import Manifest
 from .name import Name
 from .tags import TaggedModel, Tags
@@ -40,6 +41,7 @@ class Store:
         self.below = tuple(Store(path) for path in below)
         self.blobs = BlobStore(self.root, [store.blobs for store in self.below])
         self.tags = Tags(self.root)
+        self.kept = Kept(self.root, self.blobs.leases, self.blobs.lock_file, [store.kept for store in self.below])
         self._check_format()
 
     def find(self, name: Name) -> TaggedModel:
@@ -58,9 +60,16 @@ class Store:
             if candidate.folded()[:3] == name.folded()[:3]:
                 with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
                     found = self.tags.read(candidate)
-                    if found.manifest.digest == name.digest:
+                    if any(digest == name.digest for digest in self._digests(found.manifest)):
                         return found
         raise ModelNotFoundError(str(name))
+
+    def _digests(self, manifest: Manifest) -> Iterator[Digest]:
+        """What a model may be pinned by: its manifest's digest, and that of the one it was pulled as."""
+        yield manifest.digest
+        original = self.kept.find(manifest.digest)
+        if original:
+            yield original.digest
 
     def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
         """All models that can be found by name, newest first, and for each unreadable manifest what is wrong with it."""
@@ -81,19 +90,24 @@ class Store:
     def tag(self, name: Name, manifest: Manifest) -> Name:
         """Point `name` at the manifest once all its blobs are seen to be here, and return the spelling stored.
 
-        Its blobs are touched first and looked at again afterwards, because an Ollama on the same store prunes by age. Of the
-        model that had the name before, those go that nothing else needs.
+        Its blobs are touched first and looked at again afterwards, because an Ollama on the same store prunes by age; under
+        a name that is not Ollama's they are put out of its reach. Of the model that had the name before, those go that
+        nothing else needs.
         Raises BlobNotFoundError or MismatchError, and leaves no tag, when one is missing or has another size.
         """
         name = self.tags.spelled(name.pinned_tag())
         self._prepare()
         with locks.shared(self.blobs.lock_file):
             self.check_complete(manifest)
-            for blob in manifest.blobs:
-                self.blobs.touch(blob.digest)
+            digests = [blob.digest for blob in manifest.blobs]
+            for digest in digests:
+                self.blobs.touch(digest)
+            self.blobs.secure(digests, is_ollamas=name.is_ollamas)
             before = self.manifest_or_none(name)
             self.tags.write(name, manifest)
             try:
+                if name.is_ollamas:  # from now on they are not pruned; until now they may have been
+                    self.blobs.secure(digests, is_ollamas=True)
                 self.check_complete(manifest)
             except (BlobNotFoundError, MismatchError):
                 if before is None:
@@ -140,7 +154,7 @@ class Store:
         """Remove those of the blobs that no manifest names and no process relies on; all stay where that cannot be known."""
         self._prepare()
         with contextlib.suppress(InvalidManifestError), locks.exclusive(self.blobs.lock_file):
-            gc.collect(self.blobs, self.tags, only=digests)
+            gc.collect(self.blobs, self.tags, self.kept, only=digests)
 
     def collect(self, *, older_than: float = gc.DEFAULT_AGE, is_dry: bool = False) -> gc.Collected:
         """Remove every unreferenced blob that no process relies on; `is_dry` only says which. Raises InvalidManifestError."""
@@ -148,7 +162,7 @@ class Store:
             return gc.Collected()
         self._prepare()
         with locks.exclusive(self.blobs.lock_file):
-            return gc.collect(self.blobs, self.tags, older_than=older_than, is_dry=is_dry)
+            return gc.collect(self.blobs, self.tags, self.kept, older_than=older_than, is_dry=is_dry)
 
     def manifest_or_none(self, name: Name) -> Manifest | None:
         """What the tag points at; None when there is no such tag or its manifest is unreadable."""

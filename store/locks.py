@@ -42,15 +42,25 @@ def _held(lock_file: Path, operation: int) -> Generator[None]:
         os.close(descriptor)
 
 
+class BusyError(Exception):
+    """Somebody else is at work on it."""
+
+
 @contextmanager
-def keyed(lock_file: Path) -> Generator[None]:
-    """Be the only one at work on what the file is named after; waits for others. The file is removed afterwards."""
+def keyed(lock_file: Path, *, waits: bool = True) -> Generator[None]:
+    """Be the only one at work on what the file is named after. The file is removed afterwards.
+
+    Waits for others; or, unless it `waits`, raises BusyError.
+    """
     while True:
         descriptor = _opened(lock_file)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
             if _is_at(descriptor, lock_file):
                 break
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BusyError(str(lock_file)) from None
         except BaseException:
             os.close(descriptor)
             raise

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import gguf
 from .errors import InvalidGGUFError
@@ -19,6 +20,10 @@ from .files import open_regular
 from .ggml import TENSOR_NUMBERS
 from .gguf import MAX_TENSORS, SPLIT_COUNT, SPLIT_NUMBER
 from .header import GGUF, Tensor
+
+if TYPE_CHECKING:
+    from .blobs import BlobStore
+    from .ingest import Written
 
 _TENSORS = "split.tensors.count"
 _CHUNK = 1 << 20
@@ -67,6 +72,18 @@ def content(paths: Sequence[Path]) -> Iterator[bytes]:
                     left -= len(chunk)
                     yield chunk
                 yield bytes(_padded(tensor.size, headers[0].alignment) - tensor.size)
+
+
+def merge(
+    blobs: BlobStore, paths: Sequence[Path], media_type: str, on_bytes: Callable[[int], None] | None = None
+) -> Written:
+    """Put the whole that the parts make into the store; `on_bytes` hears how many bytes are done. Raises InvalidGGUFError."""
+    with blobs.ingest(sum(path.stat().st_size for path in paths)) as ingest:
+        for chunk in content(paths):
+            ingest.write(chunk)
+            if on_bytes:
+                on_bytes(ingest.size)
+        return ingest.commit(media_type)
 
 
 def _headers(paths: Sequence[Path]) -> list[GGUF]:

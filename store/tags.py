@@ -1,18 +1,19 @@
 """Tags: the manifests of one store, in Ollama's `manifests/<host>/<namespace>/<model>/<tag>` files.
 
-A tag is written whole or not at all. Reading never fails because of some other, broken manifest.
+Those whose names Ollama does not have are in `.corral/oci/manifests/` likewise, with + for each / of the namespace, and a
+bare + for none. A tag is written whole or not at all. Reading never fails because of some other, broken manifest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import InvalidManifestError, InvalidNameError, ModelNotFoundError, system_errors
-from .files import sync_folder, write_whole
+from .files import sync_folder, sync_folders, write_whole
 from .manifest import MAX_MANIFEST_BYTES, Manifest
 from .name import Name
 
@@ -31,7 +32,10 @@ class Tags:
     """The names of one store root."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self.folder = root / "manifests"
+        self.oci_folder = root / ".corral" / "oci" / "manifests"
+        """Of the names that are not Ollama's."""
         self._ingest = root / ".corral" / "ingest"
 
     def spelled(self, name: Name) -> Name:
@@ -39,18 +43,18 @@ class Tags:
         with system_errors(self._path(name), "read"):
             if self._path(name).is_file():
                 return name
-        found = [self.folder]
-        for part in name.parts:
+        found = [self._folder(name)]
+        for part in _files_of(name):
             found = [child for folder in found for child in _children(folder) if child.name.lower() == part.lower()]
         for path in found:
             with contextlib.suppress(InvalidNameError):
-                return self._name(path)
+                return name_at(path.parts[-4:], is_ollamas=name.is_ollamas)
         return name
 
     def read(self, name: Name) -> TaggedModel:
         """The tag's manifest, as it was written. Raises ModelNotFoundError, InvalidManifestError."""
-        path = self._path(self.spelled(name))
-        return _read(str(path), self._name(path), str(name))
+        stored = replace(self.spelled(name), digest=None, scheme=None)
+        return _read(str(self._path(stored)), stored, str(name))
 
     def write(self, name: Name, manifest: Manifest) -> None:
         """Point the tag at the manifest, durably: temp file, fsync, rename, fsync of the folder.
@@ -60,8 +64,7 @@ class Tags:
         path = self._path(name)
         with system_errors(path, "write the manifest"):
             write_whole(path, manifest.raw, self._ingest)
-            for folder in list(path.parents)[:5]:  # up to the root of the store, all of which may be new
-                sync_folder(folder)
+            sync_folders(path.parent, self._root)
 
     def delete(self, name: Name) -> None:
         """Remove the tag and the folders it leaves empty. Raises ModelNotFoundError."""
@@ -77,7 +80,7 @@ class Tags:
                     folder.rmdir()
 
     def names(self) -> Iterator[Name]:
-        """Every name with a manifest file, readable or not; files elsewhere than four deep are passed over."""
+        """Every name with a manifest file, readable or not; files that are nowhere a name's are passed over."""
         for _, name in self._files():
             yield name
 
@@ -97,22 +100,42 @@ class Tags:
 
     def _files(self) -> Iterator[tuple[str, Name]]:
         """Path and name of every manifest file. Strings, because there may be many."""
-        folders: list[tuple[str, tuple[str, ...]]] = [(str(self.folder), ())]
-        for _ in range(3):
-            folders = [(entry.path, (*parts, entry.name)) for path, parts in folders for entry in _entries(path)]
-        for path, (host, namespace, model) in folders:
-            for entry in _entries(path):
-                with contextlib.suppress(InvalidNameError):
-                    name = Name(host, namespace, model, entry.name)
-                    if entry.is_file():
-                        yield entry.path, name
+        for root in (self.folder, self.oci_folder):
+            folders: list[tuple[str, tuple[str, ...]]] = [(str(root), ())]
+            for _ in range(3):
+                folders = [(entry.path, (*parts, entry.name)) for path, parts in folders for entry in _entries(path)]
+            for path, parts in folders:
+                for entry in _entries(path):
+                    with contextlib.suppress(InvalidNameError):
+                        name = name_at((*parts, entry.name), is_ollamas=root == self.folder)
+                        if entry.is_file():
+                            yield entry.path, name
+
+    def _folder(self, name: Name) -> Path:
+        return self.folder if name.is_ollamas else self.oci_folder
 
     def _path(self, name: Name) -> Path:
-        return self.folder.joinpath(*name.parts)
+        return self._folder(name).joinpath(*_files_of(name))
 
-    def _name(self, path: Path) -> Name:
-        host, namespace, model, tag = path.parts[-4:]
-        return Name(host, namespace, model, tag)
+
+def _files_of(name: Name) -> tuple[str, str, str, str]:
+    """Three folders and a file. No part of a name has a + in it."""
+    host, namespace, model, tag = name.parts
+    return (host, namespace.replace("/", "+") or "+", model, tag)
+
+
+def name_at(files: Sequence[str], *, is_ollamas: bool) -> Name:
+    """The name whose manifest is at these three folders and file, in Ollama's folder or the other.
+
+    Raises InvalidNameError where there is none, and where Ollama's rules say that it belongs in the other.
+    """
+    host, namespace, model, tag = files
+    if not is_ollamas:
+        namespace = "" if namespace == "+" else namespace.replace("+", "/")
+    name = Name(host, namespace, model, tag)
+    if name.is_ollamas != is_ollamas:
+        raise InvalidNameError(str(name), f"Ollama {'has no such names' if is_ollamas else 'has such names'}")
+    return name
 
 
 def _read(path: str, name: Name, identity: str) -> TaggedModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,17 +53,20 @@ class Usage:
     """Files that are being written or were left by broken-off writes and downloads."""
     linked: Space
     """Those of the used blobs that are second names of files of the user's, which stay when the blob goes."""
+    originals: Space
+    """What is kept of models that were converted (kept.py)."""
 
     @property
     def total(self) -> int:
         """Bytes of all files."""
-        return self.used.bytes + self.unreferenced.bytes + self.debris.bytes
+        return self.used.bytes + self.unreferenced.bytes + self.debris.bytes + self.originals.bytes
 
 
 def usage(store: Store) -> Usage:
     """Add up the files of the store as they are."""
     models, broken = store.tags.models()
-    sizes = {digest: size for digest in store.blobs if (size := _size(store.blobs.own_path(digest))) is not None}
+    files = {digest: store.blobs.files(digest).values() for digest in store.blobs}
+    sizes = {digest: sum(status.st_size for status in found) for digest, found in files.items() if found}
     named = [{blob.digest for blob in model.manifest.blobs} for model in models]
     users = Counter(digest for digests in named for digest in digests)
     shares = [_share(model, digests, users, sizes) for model, digests in zip(models, named, strict=True)]
@@ -74,6 +78,7 @@ def usage(store: Store) -> Usage:
         _space([size for digest, size in sizes.items() if digest not in users]),
         _debris(store, sizes),
         _space([size for digest, size in sizes.items() if digest in users and store.blobs.links.has(digest)]),
+        _space([store.kept.size(model) for model in store.kept]),
     )
 
 
@@ -86,7 +91,9 @@ def _share(model: TaggedModel, digests: set[Digest], users: Counter[Digest], siz
 def _debris(store: Store, sizes: dict[Digest, int]) -> Space:
     blobs = {digest.filename for digest in sizes}
     found = [path for path in _files(store.blobs.folder) if path.name not in blobs]
-    lengths = [_size(path) for path in found + _files(store.blobs.ingest_folder)]
+    folders = (store.blobs.ingest_folder, store.blobs.partial_folder)
+    written = [Path(folder, name) for one in folders for folder, _, names in os.walk(one) for name in names]
+    lengths = [_size(path) for path in found + written]
     return _space([length for length in lengths if length is not None])
 
 

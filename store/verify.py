@@ -179,7 +179,7 @@ class _Checks:
         self.hashed = 0
 
     def run(self, threads: int) -> list[Problem]:
-        sizes = [_size(self._store.blobs.path(digest)) for digest in self._claims]
+        sizes = [_size(path) for digest in self._claims for path in self._paths(digest)]
         self._total = sum(size for size in sizes if self._is_hashed(size))
         pool = ThreadPoolExecutor(threads)
         try:
@@ -188,11 +188,21 @@ class _Checks:
             self._is_ended.set()  # an interruption does not wait for the hashing of large blobs
             pool.shutdown(cancel_futures=True)
 
+    def _paths(self, digest: Digest) -> list[Path]:
+        """The files that hold the blob: two where its second name had to be a copy."""
+        return list(self._store.blobs.files(digest)) or [self._store.blobs.path(digest)]
+
     def _is_hashed(self, size: int) -> bool:
         return self._is_deep or size < SMALL
 
     def _check(self, digest: Digest) -> list[Problem]:
-        claim, path = self._claims[digest], self._store.blobs.path(digest)
+        for path in self._paths(digest):
+            if problems := self._check_file(digest, path):
+                return problems
+        return []
+
+    def _check_file(self, digest: Digest, path: Path) -> list[Problem]:
+        claim = self._claims[digest]
         bare = Problem(digest, "", "", "", claim.models, next(iter(claim.sizes), None))
         try:
             status = path.stat()

@@ -42,6 +42,8 @@ os.environ["HOME"] = _HOME
 os.environ["OLLAMA_MODELS"] = str(Path(_HOME, "models"))
 # The CPU is shared with other tests; llama.cpp's threads spin when they have to wait for each other.
 os.environ["CORRAL_NUM_THREAD"] = "1"
+# Who fails on purpose need not be asked six times.
+os.environ["CORRAL_RETRIES"] = "1"
 os.environ["PATH"] = f"{ROOT / 'build' / 'tools' / 'usr' / 'bin'}:{os.environ['PATH']}"
 
 
@@ -200,7 +202,9 @@ class DockerRegistry:
 
 
 @contextmanager
-def running_registry(folder: Path, *, auth: str = "", tls: str = "") -> Generator[DockerRegistry]:
+def running_registry(
+    folder: Path, *, auth: str = "", tls: str = "", deletes: bool = True
+) -> Generator[DockerRegistry]:
     """A real OCI registry, with such an `auth` and `tls` in its configuration.
 
     Without one the tests fail in CI, and elsewhere are skipped with this reason.
@@ -213,7 +217,7 @@ def running_registry(folder: Path, *, auth: str = "", tls: str = "") -> Generato
     config = folder / "config.yml"
     config.write_text(
         f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}', {tls}}}\n{auth}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder / 'data'}}}, delete: {{enabled: {str(deletes).lower()}}}}}\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", config], stdout=log, stderr=log)

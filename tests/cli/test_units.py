@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from corral.cli.units import ago, human_bytes, human_time, until
+from corral.cli.units import ago, human_bytes, human_time, read_bytes, until
 
 DAY = 86400.0
 
@@ -71,3 +71,29 @@ def test_a_clock_that_went_back_is_no_negative_age() -> None:
 )
 def test_until(seconds: float, words: str) -> None:
     assert until(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("4096", 4096),
+        ("10MB", 10_000_000),
+        ("10 mb/s", 10_000_000),
+        ("10M", 10_000_000),
+        ("512KiB", 512 << 10),
+        ("1.5 GiB", 3 << 29),
+        ("2TB", 2 * 10**12),
+        ("7b", 7),
+    ],
+)
+def test_bytes_as_people_write_them(text: str, size: int) -> None:
+    assert read_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "MB", "-1", "1e9", "1,5MB", "10 apples", "1ib", "1PB", "0x10", "9" * 20, "١MB", "1 0"]
+)
+def test_error_bytes_that_nobody_writes(text: str) -> None:
+    with pytest.raises(ValueError, match="expected bytes, as in"):
+        read_bytes(text)

@@ -1,5 +1,5 @@
-"""A state machine: creates, copies, removals, collections, exports and imports, also half done ones beside others, against a
-model.
+"""A state machine: creates, copies, removals, collections, exports, imports and an Ollama's pruning, also half done ones
+beside others, against a model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.weights import gguf, text_pair
 
-NAMES = st.sampled_from([Name.parse(text) for text in ("a", "A", "ns/a:b", "b")])
+NAMES = st.sampled_from([Name.parse(text) for text in ("a", "A", "ns/a:b", "ghcr.io/x/y/a", "GHCR.io/b")])
 WEIGHTS = st.integers(0, 2)
 
 
@@ -88,6 +88,17 @@ class StoreMachine(RuleBasedStateMachine):
         if not dry:
             named = {blob.digest for manifest in self.expected.values() for blob in manifest.blobs}
             assert set(self.store.blobs) == named | {blob.digest for blob in self.held}
+            found = self.store.collect(older_than=0)
+            assert (found.bytes, found.blobs) == (0, [])
+
+    @precondition(lambda self: not self.held)
+    @rule()
+    def prune(self) -> None:
+        """An Ollama starts on the same store."""
+        models, _ = self.store.tags.models()
+        seen = {blob.digest for model in models if model.name.is_ollamas for blob in model.manifest.blobs}
+        for digest in set(self.store.blobs) - seen:
+            (self.store.blobs.folder / digest.filename).unlink(missing_ok=True)
 
     @precondition(lambda self: not self.held)
     @rule(weights=WEIGHTS, links=st.booleans())
@@ -124,6 +135,13 @@ class StoreMachine(RuleBasedStateMachine):
         except ModelNotFoundError:
             return
         raise AssertionError("a model that is not there was found")
+
+    @invariant()
+    def ollama_has_all_of_what_it_sees_and_the_rest_is_out_of_its_reach(self) -> None:
+        for model in self.store.tags.models()[0]:
+            for blob in model.manifest.blobs:
+                shown, spare = self.store.blobs.places(blob.digest)
+                assert (shown if model.name.is_ollamas else spare).is_file()
 
     @invariant()
     def what_has_a_name_is_what_the_name_says(self) -> None:

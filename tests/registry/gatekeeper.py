@@ -15,10 +15,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from corral.registry.credentials import Credential
+from corral.registry.patience import Patience
+from corral.registry.remote import Access
+
 from tests.conftest import PASSWORD, USER
 
 REFRESH = "identity-refresh-token"  # a secret too
 BASIC = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class Holds:
+    """Knows one login for every registry."""
+
+    credential: Credential | None
+
+    def find(self, host: str, repository: str = "") -> Credential | None:  # noqa: ARG002
+        return self.credential
+
+
+def known(secret: str = PASSWORD, patience: Patience | None = None) -> Access:
+    """Access for one who has this password, true or not."""
+    return Access(logins=Holds(Credential(USER, secret, source="the test")), patience=patience or Patience())
 
 
 @dataclass(frozen=True)
@@ -109,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._challenge(parts.path)
 
-    do_HEAD = do_POST = do_PUT = do_PATCH = do_GET  # noqa: N815
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Quiet."""
@@ -139,7 +158,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() != "authorization"}
         connection.request(self.command, self.path, body, headers)
         reply = connection.getresponse()
-        wanted = ("Location", "Docker-Content-Digest", "Content-Type")
+        wanted = ("Location", "Docker-Content-Digest", "Content-Type", "Content-Range", "Range", "ETag")
         answer = reply.read() if self.command != "HEAD" else b""
         self._reply(reply.status, answer, {name: value for name in wanted if (value := reply.headers.get(name))})
         connection.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 from corral.registry.errors import RegistryError
+from corral.registry.patience import Patience
 from corral.registry.remote import Remote
 from corral.registry.session import Session
 from corral.registry.trust import Origin, Place, check_way, may_see_credentials
@@ -27,7 +28,8 @@ def variables(keeper: Gatekeeper, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def name(cli: Cli, tiny_gguf: Path, keeper: Gatekeeper, request: pytest.FixtureRequest) -> str:
-    made = f"{keeper.host}/crew/{request.node.name.partition('[')[0].lower()[:60]}:v1"
+    repository = request.node.name.partition("[")[0].lower()[:60].strip("_")
+    made = f"{keeper.host}/crew/{repository}:v1"
     cli.ok("create", made, "-f", "-", stdin=f"FROM {tiny_gguf}\nSYSTEM {made}\n")
     return made
 
@@ -55,7 +57,7 @@ def test_error_a_401_from_elsewhere_is_not_answered(
     keeper.divert = lambda seen: (302, f"http://{stranger.host}{seen.path}") if "/blobs/" in seen.path else None
     keeper.seen.clear()
     assert "401" in cli.error(4, "pull", name, **variables)
-    assert [seen.authorization for seen in stranger.seen] == [""]
+    assert {seen.authorization for seen in stranger.seen} == {""}
     assert stranger.asked("/token") == []
 
 
@@ -76,7 +78,7 @@ def test_error_a_realm_elsewhere_is_asked_anonymously_and_it_is_said(
     keeper.realm = f"http://{stranger.host}/token"
     said = cli.error(4, "push", name, **variables)
     assert "no credentials were sent to its token service localhost, which is on another domain" in said
-    assert [seen.authorization for seen in stranger.seen] == [""]
+    assert {seen.authorization for seen in stranger.seen} == {""}
 
 
 def test_error_a_login_through_a_realm_elsewhere(
@@ -185,7 +187,7 @@ def test_whose_token_service_sees_a_login(registry: str, realm: str, *, trusted:
 
 def test_error_a_name_that_leads_into_a_private_network(stranger: Gatekeeper) -> None:
     """What the address does not show, the connection does: `localhost` stands for any name with such an address."""
-    wire = Wire("registry.example", Remote(), identity="the test")
+    wire = Wire("registry.example", Remote(), identity="the test", patience=Patience())
     wire.__dict__["_home"] = "public"
     try:
         with pytest.raises(RegistryError, match="it is at a loopback address"):

@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import PASSWORD, USER, Cli, DockerRegistry, htpasswd, running_registry
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a private authority `ca.pem`, and what it signed: `server.pem` and `client.pem`, each with its key."""
-    folder = tmp_path_factory.mktemp("authority")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl(folder, "req", "-x509", *key, "-days", "2", "-subj", "/CN=Test CA", "-keyout", "ca.key", "-out", "ca.pem")
-    (folder / "server.ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
-    (folder / "client.ext").write_text("extendedKeyUsage=clientAuth\n")
-    for name in ("server", "client"):
-        openssl(folder, "req", *key, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", f"{name}.ext")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-days", "2", "-out", f"{name}.pem", *signing)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def tls_registry(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[DockerRegistry]:
-    """A real registry with TLS, for USER alone."""
-    folder = tmp_path_factory.mktemp("tls")
-    tls = f"tls: {{certificate: {authority}/server.pem, key: {authority}/server.key}}"
-    with running_registry(folder, auth=htpasswd(folder), tls=tls) as running:
-        yield running
+from tests.conftest import PASSWORD, USER, Cli, DockerRegistry, running_registry
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,10 @@ with store.writing():
     made = Manifest.build(config, [weights, system])
     store.tag(Name.parse("new"), made)
     store.tag(Name.parse("old"), made)
+    store.tag(Name.parse("ghcr.io/a/b/nested"), made)
 store.remove(Name.parse("gone"))
+store.copy(Name.parse("ghcr.io/a/b/nested"), Name.parse("ghcr.io/again"))
+store.remove(Name.parse("ghcr.io/a/b/nested"))
 store.collect()
 fatal = 0
 print(steps)
@@ -98,6 +101,9 @@ def check(root: Path, allowed: dict[str, list[Manifest | None]]) -> None:
         assert Digest.of(store.blobs.path(digest).read_bytes()) == digest
     store.collect(older_than=0)
     assert set(store.blobs) == {blob.digest for model in found.values() for blob in model.blobs}
+    nested = [model.manifest for model in store.models()[0] if not model.name.is_ollamas]
+    spares = {path.name for path in store.blobs.spares.folder.glob("*")}
+    assert spares == {blob.digest.filename for model in nested for blob in model.blobs}
     assert list(store.blobs.ingest_folder.iterdir()) == []
     assert {path.name for path in store.blobs.wrote_folder.iterdir()} <= {
         path.name for path in store.blobs.folder.iterdir()
@@ -112,7 +118,7 @@ def test_killed_at_any_step(tmp_path: Path, stored: Stored) -> None:
     old, gone = prepared(tmp_path / "whole", stored)
     whole = run(tmp_path / "whole", source, 0)
     assert whole.returncode == 0, whole.stderr
-    check(tmp_path / "whole", {"old": [made], "new": [made], "gone": [None]})
+    check(tmp_path / "whole", {"old": [made], "new": [made], "gone": [None], "nested": [None], "again": [made]})
     steps = range(1, int(whole.stdout) + 1)
     assert len(steps) > 60
     full = os.environ.get("CORRAL_SOAK")
@@ -121,7 +127,8 @@ def test_killed_at_any_step(tmp_path: Path, stored: Stored) -> None:
         prepared(root, stored)
         died = run(root, source, fatal)
         assert died.returncode == -signal.SIGKILL, died.stderr
-        check(root, {"old": [old, made], "new": [made, None], "gone": [gone, None]})
+        maybe: list[Manifest | None] = [made, None]
+        check(root, {"old": [old, made], "new": maybe, "gone": [gone, None], "nested": maybe, "again": maybe})
         # What was broken off is done again without further ado.
         assert run(root, source, 0).returncode in (0, 1)
         assert Store(root).find(Name.parse("new")).manifest == made
@@ -140,4 +147,4 @@ def test_killed_at_any_step_of_the_very_first_write(tmp_path: Path) -> None:
         if root.exists():
             with Store(root).writing():
                 pass
-            check(root, {"old": [made, None], "new": [made, None]})
+            check(root, {name: [made, None] for name in ("old", "new", "nested", "again")})

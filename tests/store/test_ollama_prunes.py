@@ -17,36 +17,25 @@ from corral.store.local import Store
 from corral.store.manifest import Manifest
 from corral.store.name import Name
 
+from tests.conftest import ROOT
 from tests.store.promises import whole_models
 from tests.weights import gguf
 
 Stored = Callable[[Store, str], Manifest]
 
 CHILD = """
-import json, os, sys, time
+import sys
 from pathlib import Path
 from corral.modelfile.builder import build
 from corral.modelfile.parser import parse
 from corral.store.errors import CorralError
 from corral.store.local import Store
 from corral.store.name import Name
+from tests.store.pruning import prune
 
 root, folder, fatal = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 steps = 0
 busy = False
-
-def prune():
-    named = set()
-    for path in (root / "manifests").glob("*/*/*/*"):
-        try:
-            manifest = json.loads(path.read_bytes())
-        except ValueError:
-            continue
-        named |= {blob["digest"].replace(":", "-") for blob in [manifest["config"], *manifest["layers"]]}
-    for path in (root / "blobs").iterdir():
-        is_odd = len(path.name) != 71
-        if path.name not in named and (not is_odd or path.stat().st_mtime < time.time() - 3600):
-            path.unlink()
 
 def watch(event, arguments):
     global steps, busy
@@ -55,14 +44,14 @@ def watch(event, arguments):
     steps += 1
     if steps == fatal:
         busy = True
-        prune()
+        prune(root)
         busy = False
 
 store = Store(root)
 modelfile = parse("FROM ./m.gguf\\nSYSTEM be brief\\nLICENSE free\\nPARAMETER seed 1\\n")
 sys.addaudithook(watch)
 try:
-    build(Name.parse("new"), modelfile, store, folder=folder, links=len(sys.argv) > 4)
+    build(Name.parse(sys.argv[4]), modelfile, store, folder=folder, links=len(sys.argv) > 5)
 except CorralError as error:
     print(f"Error: {error}", file=sys.stderr)
     sys.exit(1)
@@ -70,13 +59,17 @@ print(steps)
 """
 
 
-def run(root: Path, folder: Path, fatal: int, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", CHILD, root, folder, str(fatal), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def run(root: Path, folder: Path, fatal: int, name: str, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", CHILD, root, folder, str(fatal), name, *more]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("how", [(), ("link",)], ids=["copied", "linked"])
+@pytest.mark.parametrize(
+    "how",
+    [("new",), ("new", "link"), ("ghcr.io/a/b/new",), ("ghcr.io/a/b/new", "link")],
+    ids=["copied", "linked", "nested", "nested linked"],
+)
 def test_pruned_at_any_step(tmp_path: Path, stored: Stored, how: tuple[str, ...]) -> None:
     (tmp_path / "m.gguf").write_bytes(gguf())
     whole = run(tmp_path / "whole", tmp_path, 0, *how)
@@ -93,7 +86,7 @@ def test_pruned_at_any_step(tmp_path: Path, stored: Stored, how: tuple[str, ...]
         assert done.returncode in ended, done.stderr
         assert "Traceback" not in done.stderr
         ended[done.returncode] += 1
-        made = store.manifest_or_none(Name.parse("new"))
+        made = store.manifest_or_none(Name.parse(how[0]))
         assert (made is not None) == (done.returncode == 0)
         whole_models(store, {"old": [old], "new": [made]})
         assert list(store.blobs.ingest_folder.iterdir()) == []

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from corral.store.digest import Digest
 from corral.store.local import Store
 from corral.store.manifest import MODEL, Manifest
 from corral.store.name import Name
@@ -94,6 +95,7 @@ with store.writing():
     made = Manifest.build(config, [weights, system])
     store.tag(Name.parse("new"), made)
     store.tag(Name.parse("old"), made)
+    store.tag(Name.parse("ghcr.io/a/b/nested"), made)
 store.remove(Name.parse("gone"))
 store.collect()
 print(steps)
@@ -161,6 +163,10 @@ def check(root: Path, allowed: dict[str, list[Manifest | None]]) -> None:
     found = whole_models(store, allowed)
     store.collect(older_than=0)
     assert whole_models(store, allowed) == found
+    for model in store.models()[0]:
+        files = {blob.digest: store.blobs.places(blob.digest) for blob in model.manifest.blobs}
+        for digest, (shown, spare) in files.items():
+            assert Digest.of((shown if model.name.is_ollamas else spare).read_bytes()) == digest
     assert not store.blobs.adopt(store.blobs.path(next(iter(found.values())).config.digest), MODEL).is_new
 
 
@@ -187,6 +193,6 @@ def test_a_power_cut_at_any_step(tmp_path: Path, stored: Stored, how: str) -> No
             shutil.copytree(seed.root, root)
             assert run(root, source, saved, fatal).returncode == 9
             cut(root, saved, chance)
-            check(root, {"old": [old, made], "new": [made, None], "gone": [gone, None]})
+            check(root, {"old": [old, made], "new": [made, None], "gone": [gone, None], "nested": [made, None]})
             shutil.rmtree(root)
             shutil.rmtree(saved)

@@ -33,7 +33,7 @@ from corral.store.name import Name
 from corral.store.unpack import opened, unpack
 
 root, folder, chance = sys.argv[1], Path(sys.argv[2]), random.Random(int(sys.argv[3]))
-names = [Name.parse(f"m{i}") for i in range(6)]
+names = [Name.parse(f"m{i}") for i in range(4)] + [Name.parse(f"ghcr.io/a/b/m{i}") for i in range(2)]
 while True:
     store = Store(root)
     name, other = chance.sample(names, 2)
@@ -122,6 +122,8 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     models, _ = store.tags.models()
     assert models
     assert set(store.blobs) == {blob.digest for model in models for blob in model.manifest.blobs}
+    nested = {blob.digest.filename for model in models if not model.name.is_ollamas for blob in model.manifest.blobs}
+    assert {path.name for path in store.blobs.spares.folder.glob("*")} == nested
     for folder in ("ingest", "leases"):
         assert list((store.root / ".corral" / folder).iterdir()) == []
     for i in range(4):  # the links' files are as they were

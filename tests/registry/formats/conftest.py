@@ -1,0 +1,3 @@
+"""For the formats' tests: other people's programs."""
+
+from tests.cli.conftest import skopeo as skopeo
