@@ -19,7 +19,7 @@ _MOST_PIECE = 256 << 20
 _WORTH_TAKING = 2 << 20
 """Bytes; a new request costs more than the rest of a smaller piece."""
 _PATIENCE = 1.0
-"""Seconds that a transfer's rest may take before somebody helps."""
+"""Seconds that a transfer is given, and that its rest may take, before somebody helps."""
 _JUDGED_AFTER = 3.0
 """Seconds before a transfer is called slow."""
 _SLOW = 0.1
@@ -137,7 +137,7 @@ class Schedule:
         """The half, or all, of what the slowest transfer has left, where that takes long and ranges are to be had."""
         if not self.has_ranges:
             return None
-        flights = [flight for flight in self.flights if flight.left]
+        flights = [flight for flight in self.flights if flight.left and now - flight.began > _PATIENCE]
         for flight in flights:
             if self._is_slow(flight, now):
                 flight.is_called_off = True
@@ -157,13 +157,9 @@ class Schedule:
         return now - flight.began > _JUDGED_AFTER and flight.speed(now) < _SLOW * (median(others) if others else 0.0)
 
 
-def check_range(content_range: str, flight: Flight, size: int) -> None:
-    """Raises ValueError unless a 206's Content-Range has the very bytes that were asked for."""
-    asked = f"bytes {flight.start}-{flight.stop - 1}/{size}"
+def check_range(content_range: str, start: int, stop: int, size: int) -> None:
+    """Raises ValueError unless a 206's Content-Range has the very bytes that were asked for, `[start, stop)`."""
+    asked = f"bytes {start}-{stop - 1}/{size}"
     match = _CONTENT_RANGE.fullmatch(content_range.strip())
-    if (
-        not match
-        or (int(match[1]), int(match[2])) != (flight.start, flight.stop - 1)
-        or match[3] not in (str(size), "*")
-    ):
+    if not match or (int(match[1]), int(match[2])) != (start, stop - 1) or match[3] not in (str(size), "*"):
         raise ValueError(f"asked for {asked}, got {shown(content_range)}")

@@ -205,12 +205,13 @@ class Registry:
 
         Raises RegistryError, also where what comes cannot be what was asked for.
         """
-        headers = {} if flight.is_whole else {"Range": f"bytes={flight.start}-{flight.stop - 1}"}
+        start, stop = flight.start, flight.stop  # which others may bring nearer meanwhile
+        headers = {} if flight.is_whole else {"Range": f"bytes={start}-{stop - 1}"}
         reply = self._located(blob.digest, headers)
         if reply.status_code == 206 and not flight.is_whole:
-            expected = flight.stop - flight.start
+            expected = stop - start
             try:
-                check_range(reply.headers.get("Content-Range", ""), flight, blob.size)
+                check_range(reply.headers.get("Content-Range", ""), start, stop, blob.size)
             except ValueError as cause:
                 reply.close()
                 raise RegistryError(f"{self._name}: blob {blob.digest.short}: {cause}", is_passing=True) from None

@@ -346,7 +346,6 @@ PULLS: dict[str, Kind] = {
     "another range": Kind(another_range, "either", is_blob),
     "other bytes": Kind(other_bytes, "fatal", is_blob),
     "fewer": Kind(fewer, "either", is_blob),
-    "unranged once": Kind(unranged, "passes", is_blob),
     "unranged": Kind(unranged, "passes", is_blob, always=True),
     "stalled": Kind(stalled, "passes", is_read),
     "dripping": Kind(dripping, "passes", is_read, always=True),
@@ -362,7 +361,6 @@ PULLS: dict[str, Kind] = {
     "logged out": Kind(logged_out, "fatal", is_read),
     "an odd status": Kind(odd_status, "either", is_read),
     "sent elsewhere": Kind(sent_elsewhere, "passes", is_blob, always=True),
-    "sent elsewhere at times": Kind(sent_elsewhere, "passes", is_blob),
     "in circles": Kind(in_circles, "fatal", is_read),
     "astray": Kind(astray, "fatal", is_read),
 }

@@ -120,7 +120,7 @@ def test_a_pull_that_is_sent_elsewhere(tmp_path: Path, kind: str, seed: int) -> 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_pull_with_two_faults(tmp_path: Path, seed: int) -> None:
     chance = random.Random(f"two {seed}")
-    for turn, kinds in enumerate(chance.sample(sorted(PULLS), 2) for _ in range(4)):
+    for turn, kinds in enumerate(chance.sample(sorted(PULLS), 2) for _ in range(2)):
         folder = tmp_path / f"{turn}"
         folder.mkdir()
         pulled(f"{kinds} {seed}", folder, *(PULLS[kind] for kind in kinds))
@@ -179,7 +179,7 @@ def test_a_push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seed
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_push_with_two_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = random.Random(f"two pushes {seed}")
-    for turn, kinds in enumerate(chance.sample(sorted(PUSHES), 2) for _ in range(4)):
+    for turn, kinds in enumerate(chance.sample(sorted(PUSHES), 2) for _ in range(2)):
         folder = tmp_path / f"{turn}"
         folder.mkdir()
         pushed(f"{kinds} {seed}", folder, monkeypatch, *(PUSHES[kind] for kind in kinds))
