@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 
 from ..store.digest import Digest
@@ -82,12 +83,9 @@ class _Sending:
             try:
                 # The largest decides how long it takes.
                 ordered = sorted(blobs, key=lambda blob: -blob.size)
-                ended, _ = wait(
-                    [pool.submit(self._send, blob, made.get(blob.digest)) for blob in ordered],
-                    return_when=FIRST_EXCEPTION,
-                )
-                for future in ended:
-                    future.result()
+                for future in as_completed([pool.submit(self._send, blob, made.get(blob.digest)) for blob in ordered]):
+                    with contextlib.suppress(_StoppedError):  # by what another one raises
+                        future.result()
             finally:
                 self._is_over.set()
                 pool.shutdown(wait=False, cancel_futures=True)
