@@ -10,9 +10,9 @@ setup:
 	@sh tools/setup.sh
 
 registry:
-	@sh tools/registry.sh
-	@sh tools/skopeo.sh
-	@sh tools/nginx.sh
+	@sh tools/debian.sh docker-registry
+	@sh tools/debian.sh skopeo 'gpgme|assuan|gpg-error|devmapper'
+	@sh tools/debian.sh nginx 'pcre2-8|ssl3|crypt1'
 
 demo: setup registry
 	@$(python) tools/demo.py

@@ -8,6 +8,7 @@ import typer
 
 from ..store.name import Name
 from . import console
+from .options import Local
 from .settings import Settings
 from .wiring import local_store
 
@@ -16,7 +17,7 @@ def command(
     source: Annotated[str, typer.Argument(help="The model to copy.")],
     destination: Annotated[str, typer.Argument(help="Its new name.")],
     *,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Copy a model; no blob is written."""
     local_store(Settings.from_environment(), local=local).copy(Name.parse(source), Name.parse(destination))

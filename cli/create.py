@@ -11,6 +11,7 @@ import typer
 from ..store.name import Name
 from . import console
 from .layers import layers_json, print_layers
+from .options import Insecure, Local
 from .settings import Settings
 from .sources import read_source
 
@@ -22,16 +23,14 @@ def command(
     model: Annotated[str, typer.Argument(help="The name to create.")],
     file: Annotated[str, typer.Option("--file", "-f", help="The Modelfile, or - for standard input.")] = "Modelfile",
     *,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
     link: Annotated[
         bool, typer.Option("--link", help="Give local files a second name in the store instead of copying them.")
     ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Hash local files even if they look unchanged.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be created; write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's parts as JSON.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Create a model from a Modelfile."""
     from .wiring import local_store, puller

@@ -8,6 +8,7 @@ import typer
 
 from ..store.usage import Usage, usage
 from . import console
+from .options import Local
 from .settings import Settings
 from .units import counted, human_bytes
 from .wiring import local_store
@@ -16,7 +17,7 @@ from .wiring import local_store
 def command(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print bytes as JSON.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Show what each model takes: in all, shared with others, and its own, which removing it frees."""
     found = usage(local_store(Settings.from_environment(), local=local))

@@ -13,6 +13,7 @@ from ..store.errors import shown
 from ..store.gojson import Json
 from ..store.name import Name
 from . import console
+from .options import Local
 from .settings import Settings
 from .units import human_bytes
 from .wiring import local_store
@@ -23,7 +24,7 @@ def command(
     b: Annotated[str, typer.Argument(help="The other.")],
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the difference as JSON.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Show what differs between two models. The exit code is 0 when they are equal and 1 when they differ."""
     store = local_store(Settings.from_environment(), local=local)

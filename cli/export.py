@@ -11,6 +11,7 @@ from ..store.archive import export, write_tar
 from ..store.errors import InputError
 from ..store.name import Name
 from . import console
+from .options import Local
 from .settings import Settings
 from .wiring import local_store
 
@@ -22,7 +23,7 @@ def command(
         str, typer.Option("--output", "-o", help="A file NAME.tar, a folder (FOLDER/), or - for standard output.")
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace an archive that is there already.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Write a model to an archive that any tool for OCI images can read."""
     store = local_store(Settings.from_environment(), local=local)

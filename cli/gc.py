@@ -8,6 +8,7 @@ import typer
 
 from ..store.errors import InputError
 from . import console
+from .options import Local
 from .settings import Settings
 from .units import human_bytes
 from .wiring import local_store
@@ -20,7 +21,7 @@ def command(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was removed as JSON.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Remove blobs that no model uses, and what broken-off writes left."""
     if not older_than >= 0:  # nan too

@@ -10,6 +10,7 @@ import typer
 from ..store.name import Name
 from ..store.unpack import opened, unpack, unpack_pipe
 from . import console
+from .options import Local
 from .settings import Settings
 from .wiring import local_store
 
@@ -18,7 +19,7 @@ def command(
     archive: Annotated[str, typer.Argument(help="A tar file, a folder, or - for standard input.")],
     model: Annotated[str, typer.Argument(help="The model's name, where it is not to be the archive's.")] = "",
     *,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Bring a model from an archive into the store."""
     name = Name.parse(model) if model else None

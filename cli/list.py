@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import console
+from .options import Local
 from .settings import Settings
 from .units import ago, human_bytes
 
@@ -16,7 +17,7 @@ def command(
     prefix: Annotated[str, typer.Argument(help="Only names that begin so.")] = "",
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's reply.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """List models."""
     settings = Settings.from_environment()

@@ -13,6 +13,7 @@ from ..registry.login import check_login
 from ..registry.loginfile import LoginFile
 from ..store.errors import InputError, shown
 from . import console
+from .options import Insecure
 from .settings import Settings
 from .wiring import registry_access, registry_host
 
@@ -27,9 +28,7 @@ def command(
         bool, typer.Option("--password-stdin", help="Read the password, or a token in its place, from standard input.")
     ] = False,
     password: Annotated[str, typer.Option("--password", "-p", hidden=True)] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Log in to a registry."""
     if password:

@@ -9,6 +9,7 @@ import typer
 from ..registry.pull import pull
 from ..store.name import Name
 from . import console
+from .options import Bandwidth, CaFile, ClientCert, ClientKey, Connections, Insecure, JsonLines, Local
 from .settings import Settings
 from .wiring import local_store, registry_access
 
@@ -16,20 +17,14 @@ from .wiring import local_store, registry_access
 def command(
     model: Annotated[str, typer.Argument(help="The model's name, with the registry's host.")],
     *,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
-    connections: Annotated[
-        int | None, typer.Option("--connections", min=1, max=64, help="Transfer over so many connections at once.")
-    ] = None,
-    bandwidth: Annotated[
-        str | None, typer.Option("--bandwidth", help="Take at most so many bytes a second: 10MB, 512KiB.")
-    ] = None,
-    ca_file: Annotated[str | None, typer.Option("--ca-file", help="Trust the authorities in this file too.")] = None,
-    client_cert: Annotated[str | None, typer.Option("--client-cert", help="Show this certificate.")] = None,
-    client_key: Annotated[str | None, typer.Option("--client-key", help="The certificate's key.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print progress as a line of JSON each.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    insecure: Insecure = False,
+    connections: Connections = None,
+    bandwidth: Bandwidth = None,
+    ca_file: CaFile = None,
+    client_cert: ClientCert = None,
+    client_key: ClientKey = None,
+    as_json: JsonLines = False,
+    local: Local = False,
 ) -> None:
     """Pull a model from a registry."""
     with console.progress(as_json=as_json) as report:

@@ -8,6 +8,7 @@ import typer
 
 from ..store.name import Name
 from . import console
+from .options import Local
 from .settings import Settings
 from .wiring import local_store
 
@@ -15,7 +16,7 @@ from .wiring import local_store
 def command(
     models: Annotated[list[str], typer.Argument(help="The models to remove.")],
     *,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Remove models."""
     store = local_store(Settings.from_environment(), local=local)

@@ -14,6 +14,7 @@ from ..store.errors import ModelNotFoundError
 from ..store.name import Name
 from . import console
 from .client import Client, Generated, is_listening
+from .options import Insecure
 from .settings import Settings
 from .wiring import local_store, puller
 
@@ -26,9 +27,7 @@ def command(
     *,
     keepalive: Annotated[str, typer.Option("--keepalive", help="How long the model stays loaded, e.g. 5m.")] = "",
     verbose: Annotated[bool, typer.Option("--verbose", help="Show counts and speeds after each answer.")] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Run a model."""
     settings = Settings.from_environment()

@@ -10,6 +10,7 @@ from ..store.errors import InputError, one_line
 from ..store.name import Name
 from . import console
 from .layers import layers_json
+from .options import Local
 from .settings import Settings
 from .units import human_bytes
 
@@ -29,7 +30,7 @@ def command(
     template: Annotated[bool, typer.Option("--template", help="Only the template.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Metadata and tensors too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the API's reply and the manifest's parts.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Show a model."""
     chosen = [

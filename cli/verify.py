@@ -11,6 +11,7 @@ from ..store.name import Name
 from ..store.repair import repair
 from ..store.verify import Verified, verify
 from . import console
+from .options import Insecure, Local
 from .settings import Settings
 from .units import counted, human_bytes
 from .wiring import local_store, registry_access
@@ -23,11 +24,9 @@ def command(
     mend: Annotated[
         bool, typer.Option("--repair", help="Fetch good copies from the registries in the models' names.")
     ] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
-    local: Annotated[bool, typer.Option("--local", help="Use the local store whatever OLLAMA_HOST says.")] = False,
+    local: Local = False,
 ) -> None:
     """Check the store: manifests, blobs and their digests. The exit code is 3 when problems remain."""
     store = local_store(Settings.from_environment(), local=local)

@@ -9,6 +9,7 @@ import typer
 from ...registry.copy import copy
 from ...store.name import Name
 from .. import console
+from ..options import JsonLines
 from ..settings import Settings
 from ..wiring import registry_access
 
@@ -21,7 +22,7 @@ def command(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Use https with any certificate, or plain http, for both.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print progress as a line of JSON each.")] = False,
+    as_json: JsonLines = False,
 ) -> None:
     """Copy from registry to registry: the same bytes under another name."""
     with console.progress(as_json=as_json) as report:

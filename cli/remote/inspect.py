@@ -14,6 +14,7 @@ from ...registry.transport import Registry
 from ...store.errors import one_line
 from ...store.name import Name
 from .. import console
+from ..options import Insecure
 from ..settings import Settings
 from ..units import human_bytes
 from ..wiring import registry_access
@@ -25,9 +26,7 @@ def command(
     reference: Annotated[str, typer.Argument(help="The manifest: host/namespace/model[:tag|@digest].")],
     *,
     raw: Annotated[bool, typer.Option("--raw", help="Print the manifest's very bytes.")] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Show a manifest in a registry: its digest, format, config and layers with their sizes."""

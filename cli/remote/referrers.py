@@ -11,6 +11,7 @@ from ...registry.referrers import referrers
 from ...registry.transport import OCI_INDEX_TYPE, Registry
 from ...store.name import Name
 from .. import console
+from ..options import Insecure
 from ..settings import Settings
 from ..units import human_bytes
 from ..wiring import registry_access
@@ -20,9 +21,7 @@ def command(
     reference: Annotated[str, typer.Argument(help="The manifest: host/namespace/model[:tag|@digest].")],
     *,
     artifact_type: Annotated[str, typer.Option("--type", help="Only those of this artifact type.")] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print an OCI image index.")] = False,
 ) -> None:
     """List what refers to a manifest: signatures, provenance, notes."""

@@ -9,6 +9,7 @@ import typer
 from ...registry.remove import remove
 from ...store.name import Name
 from .. import console
+from ..options import Insecure
 from ..settings import Settings
 from ..wiring import registry_access
 
@@ -19,9 +20,7 @@ def command(
     all_tags: Annotated[
         bool, typer.Option("--all-tags", help="Remove the manifest, with every tag it has, and not only this one.")
     ] = False,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
 ) -> None:
     """Remove tags, or manifests named by their digest, from a registry. Blobs are its own to collect."""
     access = registry_access(Settings.from_environment())

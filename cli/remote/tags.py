@@ -10,6 +10,7 @@ from ...registry.catalog import tags
 from ...registry.transport import Registry
 from ...store.name import Name
 from .. import console
+from ..options import Insecure
 from ..settings import Settings
 from ..wiring import registry_access
 
@@ -17,9 +18,7 @@ from ..wiring import registry_access
 def command(
     repository: Annotated[str, typer.Argument(help="The repository: host/namespace/model.")],
     *,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Use https with any certificate, or plain http.")
-    ] = False,
+    insecure: Insecure = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the registry's reply, of all pages.")] = False,
 ) -> None:
     """List a repository's tags."""

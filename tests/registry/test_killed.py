@@ -38,8 +38,8 @@ ON_THE_WAY = 4 * PIECE
 
 
 @contextmanager
-def slow_registry(*sizes: int, seconds: float = 1.2) -> Generator[tuple[FaultyRegistry, Manifest]]:
-    """One with a model whose layers have these sizes, that takes so long to give them over all connections."""
+def slow_registry(*sizes: int, seconds: float = 8.0 if SOAK else 1.2) -> Generator[tuple[FaultyRegistry, Manifest]]:
+    """One with a model whose layers have these sizes; it takes so long to give them that nothing piles up on the way."""
     manifest, contents = random_model(random.Random(7), *sizes)
     registry = FaultyRegistry(login="", rate=sum(sizes) / CONNECTIONS / seconds)
     registry.hold("crew/x", "v1", manifest, contents.values())
