@@ -65,14 +65,14 @@ class Fetching:
         self._waiting.extend(blobs)
         try:
             self._fly_all()
-            for blob in self._busy:
-                self._wait_for(blob)
+            while self._busy:
+                self._wait_for(self._busy.pop())
         finally:
             self._end()
 
     def _fly_all(self) -> None:
         if self._waiting:
-            for _ in range(self._connections - len(self._threads)):
+            for _ in range(self._connections):
                 self._start(self._work)
         with self._changed:
             while self._error is None and (self._waiting or self._open):
@@ -90,9 +90,7 @@ class Fetching:
                 self._say(blob, received(self._store.blobs, blob))
                 time.sleep(_LOOKS_AGAIN)
                 continue
-            self._busy.clear()
             self._waiting.append(blob)
-            self._threads.clear()
             self._fly_all()
 
     def _end(self) -> None:

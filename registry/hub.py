@@ -66,6 +66,8 @@ def pull(name: Name, store: Store, *, report: Report) -> TaggedModel:
     except IntegrityError:
         assembly.unwanted += assembly.fetched
         raise
+    else:  # what kept them until now
+        assembly.unwanted += assembly.fetched
     finally:
         if assembly.unwanted:
             store.discard(assembly.unwanted)
@@ -203,7 +205,7 @@ class _Assembly:
             if not self._blobs.is_kept(blob):
                 with path.open("rb") as opened:
                     allow_group(opened.fileno(), self._blobs.ingest_folder)
-                    self._blobs.place(opened.fileno(), path, digest)
+                    self._blobs.place(opened.fileno(), path, digest, is_lent=True)
                 self.fetched.append(digest)
         self._tell(file, file.size)
         return blob

@@ -250,14 +250,20 @@ class BlobStore:
         self.prepare()
         return Ingest(self, size)
 
-    def place(self, descriptor: int, path: Path, digest: Digest) -> None:
-        """Give a file of the store's, whole and known to be the digest's, its final name, and make that durable."""
+    def place(self, descriptor: int, path: Path, digest: Digest, *, is_lent: bool = False) -> None:
+        """Give a file of the store's, whole and known to be the digest's, its final name, and make that durable.
+
+        With `is_lent` it has a spare too, where that takes no space: its model may get a tag only much later, and an Ollama
+        here might take for surplus what has none. Store.discard() ends that.
+        """
         with system_errors(self.folder, "write to the store"):
             os.fsync(descriptor)
             self.record(digest)
             # First: should it end in between, what is damaged stays to be seen.
             with locks.shared(self.lock_file):
                 self.spares.renew(digest, path)
+                if is_lent:
+                    self.spares.lend(digest, path)
             path.rename(self.folder / digest.filename)
             sync_folder(self.folder)
 

@@ -120,9 +120,7 @@ class Partial:
         got = Digest("sha256", self._hash.hexdigest())
         if self.hashed != self.blob.size or got != self.blob.digest:
             raise MismatchError(f"blob {self.blob.digest.short}", expected=str(self.blob.digest), got=str(got))
-        # Its model has no tag yet, and an Ollama here might take for surplus what has none.
-        self._blobs.spares.lend(self.blob.digest, self._path)
-        self._blobs.place(self._file, self._path, self.blob.digest)
+        self._blobs.place(self._file, self._path, self.blob.digest, is_lent=True)
         self._journal_path.unlink(missing_ok=True)
 
     def begin_again(self) -> None:
