@@ -39,7 +39,10 @@ def read_registries(settings: Settings) -> Access:
     remotes = {host: replace(remote, **said) for host, remote in file.remotes().items()}
     for host, change in _said_of_some(settings):
         remotes[host] = replace(remotes.get(host, otherwise), **change)
-    default = settings.text("DEFAULT_REGISTRY") or file.default_registry() or DEFAULT_HOST
+    named = settings.text("DEFAULT_REGISTRY")
+    if named and not _HOST.fullmatch(named):
+        raise InputError(f"{settings.variable('DEFAULT_REGISTRY')}: {shown(named)}: {_NO_HOST}")
+    default = named or file.default_registry() or DEFAULT_HOST
     return Access(remotes, otherwise, default)
 
 
@@ -129,7 +132,10 @@ class _ConfigFile:
 
     def default_registry(self) -> str:
         """The host, "" if none is named."""
-        return cast("str", self._value((), self._document, "default_registry", str) or "")
+        named = self._value((), self._document, "default_registry", str)
+        if named is not None and not _HOST.fullmatch(named):
+            raise self._wrong((), "default_registry", f"{shown(named)}: {_NO_HOST}")
+        return cast("str", named or "")
 
     def otherwise(self) -> Remote:
         """What is said of all registries."""
@@ -139,7 +145,14 @@ class _ConfigFile:
         """What is said of each registry, by host in lower case."""
         tables: dict[str, Any] = self._value((), self._document, "registry", dict) or {}
         otherwise = self.otherwise()
-        return {host.lower(): self._remote(host, tables, otherwise) for host in tables}
+        found: dict[str, Remote] = {}
+        for host in tables:
+            if not _HOST.fullmatch(host):
+                raise self._wrong(("registry",), host, _NO_HOST)
+            if host.lower() in found:
+                raise self._wrong(("registry",), host, "it stands here twice, in other letters")
+            found[host.lower()] = self._remote(host, tables, otherwise)
+        return found
 
     def _remote(self, host: str, tables: dict[str, Any], otherwise: Remote) -> Remote:
         table: dict[str, Any] = self._value(("registry",), tables, host, dict) or {}

@@ -21,5 +21,6 @@ def command(
     """Remove models."""
     store = local_store(Settings.from_environment(), local=local)
     for model in models:
-        store.remove(Name.parse(model))
-        console.out(f"deleted '{model}'")
+        name = Name.parse(model)
+        removed = store.remove(name)
+        console.out(f"deleted '{removed if name.digest else model}'")

@@ -7,6 +7,7 @@ streamed, verified on the way: the last piece of a blob is sent only when its di
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -135,8 +136,7 @@ class _Copying:
         self.done.add(blob.digest)
 
     def _took(self, blob: Descriptor, done: int, count: int) -> None:
-        for throttle in self.throttles:
-            throttle.take(count)
+        time.sleep(max(throttle.reserve(count) for throttle in self.throttles))
         self.report(Progress(f"copying {blob.digest.short}", blob.digest, blob.size, done))
 
     def _is_mounted(self, digest: Digest) -> bool:

@@ -29,6 +29,7 @@ from ..store.progress import Progress, Report
 from ..store.tags import TaggedModel
 from .errors import RegistryError
 from .hub_choice import Choice, HubFile, choose
+from .throttle import Throttle
 
 if TYPE_CHECKING:
     from .hub_files import Repository
@@ -43,7 +44,7 @@ def is_hub(name: Name) -> bool:
     return name.host.lower() in _HOSTS
 
 
-def pull(name: Name, store: Store, *, report: Report) -> TaggedModel:
+def pull(name: Name, store: Store, *, throttle: Throttle, report: Report) -> TaggedModel:
     """Fetch the model and tag it; files that are here already are not fetched.
 
     Raises InputError when the repository has no such model, RegistryError, and IntegrityErrors for files that are not what
@@ -53,7 +54,7 @@ def pull(name: Name, store: Store, *, report: Report) -> TaggedModel:
     repository = _repository(name)
     chosen = choose(repository.files, name.tag, str(name))
     previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
-    assembly = _Assembly(repository, store, report)
+    assembly = _Assembly(repository, store, throttle, report)
     try:
         with store.writing():
             model = assembly.model(chosen)
@@ -120,11 +121,12 @@ def _repository(name: Name) -> Repository:
 class _Assembly:
     """A model being put together in the store out of a repository's files."""
 
-    def __init__(self, repository: Repository, store: Store, report: Report) -> None:
+    def __init__(self, repository: Repository, store: Store, throttle: Throttle, report: Report) -> None:
         self._repository = repository
         self._identity = repository.identity
         self._store = store
         self._blobs = store.blobs
+        self._throttle = throttle
         self._report = report
         self.fetched: list[Digest] = []
         """What was not here before."""
@@ -200,7 +202,7 @@ class _Assembly:
             # Damaged in the cache: that is its owner's to mend, and the Hub has another.
             self.unwanted.append(blob.digest)
         with landing(self._blobs) as folder:
-            path, digest = self._repository.download(file, folder, lambda done: self._tell(file, done))
+            path, digest = self._downloaded(file, folder)
             blob = Descriptor(media_type, digest, file.size)
             if not self._blobs.is_kept(blob):
                 with path.open("rb") as opened:
@@ -221,7 +223,18 @@ class _Assembly:
             with suppress(MismatchError):
                 self._repository.check(file, cached)
                 return cached
-        return self._repository.download(file, folder, lambda done: self._tell(file, done))[0]
+        return self._downloaded(file, folder)[0]
+
+    def _downloaded(self, file: HubFile, folder: Path) -> tuple[Path, Digest]:
+        came = 0
+
+        def on_bytes(done: int) -> None:
+            nonlocal came
+            self._throttle.take(max(done - came, 0))
+            came = done
+            self._tell(file, done)
+
+        return self._repository.download(file, folder, on_bytes)
 
     def _merged(self, split: tuple[HubFile, ...]) -> Descriptor:
         """The one blob that the parts of a split file make. Which one that is is remembered, as no list says it."""
@@ -240,11 +253,15 @@ class _Assembly:
                     own.mkdir()
                     paths.append(self._here(file, own))
                     self._tell(file, file.size)
-                with self._blobs.ingest(sum(file.size for file in split)) as ingest:
-                    for chunk in parts.content(paths):
-                        ingest.write(chunk)
-                        self._report(Progress("merging split GGUF", completed=ingest.size))
-                    blob = self._noted(ingest.commit(manifest.MODEL))
+                report = self._report
+                blob = self._noted(
+                    parts.merge(
+                        self._blobs,
+                        paths,
+                        manifest.MODEL,
+                        lambda done: report(Progress("merging split GGUF", completed=done)),
+                    )
+                )
             text = f"{blob.digest} {blob.size}\n".encode()
             write_whole(record, text, self._blobs.ingest_folder, is_durable=False)
         return blob

@@ -69,7 +69,7 @@ def inspect(name: Name, *, insecure: bool = False, access: Access | None = None)
         try:
             form = recognise(manifest.raw, manifest.media_type, str(name)).format
         except InvalidManifestError:
-            form = ""
+            form = "index" if contents.manifests else ""
         config = contents.config.descriptor if contents.config else None
         return Inspection(name, manifest, contents, form, _config(registry, config) if config else None)
 

@@ -55,5 +55,5 @@ def check_login(
     if reply.status_code == 401:
         raise wrong
     if reply.status_code != 200:
-        hint = "see that this is a registry's address, host or host:port"
+        hint = "see that this is a registry's address, host or host:port, with https:// before it if it speaks TLS here"
         raise RegistryError(f"{host}: GET /v2/: {reply.status_code}", status=reply.status_code, hint=hint)

@@ -37,7 +37,8 @@ def pull(
     Raises RegistryError, and IntegrityErrors for bytes that are not what they should be; those leave nothing new behind.
     """
     if hub.is_hub(name):
-        return hub.pull(name, store, report=report)
+        bandwidth = (access or Access()).remote(name.host).bandwidth
+        return hub.pull(name, store, throttle=Throttle(bandwidth), report=report)
     report(Progress("pulling manifest"))
     with ExitStack() as stack:
         sources = [stack.enter_context(source) for source in Registry.sources(name, insecure=insecure, access=access)]

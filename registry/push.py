@@ -9,13 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from functools import partial
 
 from ..store.digest import Digest
+from ..store.errors import InputError, InvalidDigestError
 from ..store.kept import MAX_BYTES
 from ..store.local import Store
-from ..store.manifest import Descriptor
+from ..store.manifest import Descriptor, Manifest
 from ..store.name import Name
 from ..store.progress import Progress, Report, silent
 from ..store.tags import TaggedModel
-from .formats.writing import Outgoing, pack
+from . import hub
+from .formats.writing import FORMS, Outgoing, pack
 from .journal import Journal
 from .quirks import upload_policy
 from .remote import Access
@@ -40,19 +42,45 @@ def push(
 
     Raises ModelNotFoundError, InputError, RegistryError, and IntegrityErrors for a blob missing or damaged here.
     """
+    if hub.is_hub(name):
+        raise InputError(f"{name}: models are not pushed to Hugging Face as to a registry", hint="`hf upload` does it")
     report(Progress("retrieving manifest"))
     model = store.find(name)
     store.check_complete(model.manifest)
     name.check_oci()
     with Registry(name, insecure=insecure, access=access, actions="pull,push") as registry:
-        read = partial(store.blobs.read, limit=MAX_BYTES)
-        original = store.kept.find(model.manifest.digest)
-        outgoing = pack(form or registry.remote.format or "ollama", model.manifest, read, original)
+        outgoing = _packed(name, model.manifest, store, form or registry.remote.format)
         _Sending(store, registry, report).run(outgoing)
         report(Progress("pushing manifest"))
-        registry.put_manifest(name.tag, outgoing.raw, outgoing.media_type)
+        digest = _digest_of(name)
+        registry.put_manifest(str(digest) if digest else name.tag, outgoing.raw, outgoing.media_type)
     report(Progress("success"))
     return model
+
+
+def _packed(name: Name, manifest: Manifest, store: Store, form: str) -> Outgoing:
+    """What is sent; of a name with a digest, what has it. Raises InputError where nothing does."""
+    read = partial(store.blobs.read, limit=MAX_BYTES)
+    original = store.kept.find(manifest.digest)
+    outgoing = pack(form or FORMS[0], manifest, read, original)
+    digest = _digest_of(name)
+    for other in FORMS if digest and not form else ():
+        if Digest.of(outgoing.raw) != digest:
+            outgoing = pack(other, manifest, read, original)
+    if digest and Digest.of(outgoing.raw) != digest:
+        raise InputError(
+            f"{name}: its manifest has another digest in the form in which it would be sent: {Digest.of(outgoing.raw)}",
+            hint="give it a tag: corral cp, and push that",
+        )
+    return outgoing
+
+
+def _digest_of(name: Name) -> Digest | None:
+    """What a name is pinned to: by its digest, or by the tag under which that is kept here."""
+    if name.digest is None:
+        with contextlib.suppress(InvalidDigestError):
+            return Digest.from_filename(name.tag)
+    return name.digest
 
 
 class _StoppedError(Exception):

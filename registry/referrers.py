@@ -105,9 +105,11 @@ def _update(registry: Registry, subject: Digest, digest: Digest, entry: list[dic
 def _kept_by_clients(registry: Registry, subject: Digest) -> tuple[bytes, str]:
     """The index under the fallback tag, well formed, and its ETag; an empty one when there is none."""
     tag = fallback_tag(subject)
-    reply = registry.send("GET", f"manifests/{tag}", headers={"Accept": OCI_INDEX_TYPE}, also_ok=(404,))
+    reply = registry.send("GET", f"manifests/{tag}", headers={"Accept": OCI_INDEX_TYPE}, also_ok=(400, 404))
     raw = registry.whole(reply, "index", MAX_MANIFEST_BYTES)
-    if reply.status_code == 404:
+    if not _is_list(
+        reply.status_code, reply.headers
+    ):  # none; or something else has the tag, which some call a bad request
         return _EMPTY, ""
     Contents.parse(raw, _index_of(registry, subject))
     return raw, reply.headers.get("ETag", "")

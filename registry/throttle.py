@@ -16,11 +16,16 @@ class Throttle:
 
     def take(self, count: int) -> None:
         """Wait until as many bytes may pass."""
+        wait = self.reserve(count)
+        if wait:
+            time.sleep(wait)
+
+    def reserve(self, count: int) -> float:
+        """How many seconds to wait until as many bytes may pass, which are counted now."""
         if not self._rate:
-            return
+            return 0.0
         with self._guard:
             now = time.monotonic()
             # What was not used is not saved up.
             self._free_at = max(self._free_at, now) + count / self._rate
-            wait = self._free_at - now
-        time.sleep(wait)
+            return self._free_at - now

@@ -303,7 +303,14 @@ class Registry:
             codes = tuple(str(entry.get("code")) for entry in entries)
         except (ValueError, KeyError, TypeError, AttributeError, RegistryError):
             said = reply.reason
-        hint = "see that the name and tag are right" if reply.status_code == 404 else None
+        hint = None
+        if reply.status_code == 404:
+            is_part = method == "GET" and what.startswith("blobs/")
+            hint = (
+                "the registry lacks a part of it; tell its owner" if is_part else "see that the name and tag are right"
+            )
+        if reply.status_code == 400 and self._wire.origin.is_plain:
+            hint = 'if it speaks TLS, write https:// before the name, or "http = false" in config.toml'
         if reply.status_code in (401, 403) and self._wire.is_own(reply.url):
             hint = self._authorized("").hint()
         message = f"{self._name}: {method} {what}: {reply.status_code} {shown(said, 400)[1:-1]}"

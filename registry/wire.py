@@ -112,7 +112,9 @@ class Wire:
                 f"{self._unreached(url)}: TLS failed: {reason(cause)}", hint=_tls_hint(cause)
             ) from cause
         except requests.RequestException as cause:
-            hint = "check the name and the network; `corral list` shows the models that are here already"
+            hint = "check the name and the network"
+            if isinstance(cause, requests.exceptions.ProxyError | requests.exceptions.InvalidProxyURL):
+                hint = "it is the proxy that fails: look at HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY"
             # Who was never there is not waited for; who was, or hung up, is.
             is_passing = host in self._reached or not _is_unreachable(cause)
             raise RegistryError(f"{self._unreached(url)}: {reason(cause)}", hint=hint, is_passing=is_passing) from cause
@@ -202,4 +204,6 @@ def _is_unreachable(cause: BaseException) -> bool:
 def _tls_hint(cause: BaseException) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(cause):
         return "name its authority with CORRAL_CA_FILE or ca_file in config.toml; --insecure does not look at all"
+    if "BAD_CERTIFICATE" in str(cause) or "CERTIFICATE_REQUIRED" in str(cause):
+        return "it may want to see a certificate: --client-cert, or client_cert in config.toml"
     return "for a registry without TLS, write http:// before the name or use --insecure"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -60,16 +60,14 @@ class Store:
             if candidate.folded()[:3] == name.folded()[:3]:
                 with contextlib.suppress(ModelNotFoundError, InvalidManifestError):
                     found = self.tags.read(candidate)
-                    if any(digest == name.digest for digest in self._digests(found.manifest)):
+                    if name.digest in self.digests(found.manifest):
                         return found
         raise ModelNotFoundError(str(name))
 
-    def _digests(self, manifest: Manifest) -> Iterator[Digest]:
+    def digests(self, manifest: Manifest) -> list[Digest]:
         """What a model may be pinned by: its manifest's digest, and that of the one it was pulled as."""
-        yield manifest.digest
         original = self.kept.find(manifest.digest)
-        if original:
-            yield original.digest
+        return [manifest.digest, *([original.digest] if original else [])]
 
     def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
         """All models that can be found by name, newest first, and for each unreadable manifest what is wrong with it."""
@@ -128,13 +126,15 @@ class Store:
         """Give a model a second name; no blob is copied. Returns the new name as stored."""
         return self.tag(destination, self.find(source).manifest)
 
-    def remove(self, name: Name) -> None:
+    def remove(self, name: Name) -> Name:
         """Delete the tag, also a broken one, and at once those of its blobs that nothing else needs or relies on.
 
-        Where a broken manifest may need them, the blobs stay for the next `gc`.
+        A name with a digest is that of what was pulled by the digest, else the first tag of the same model. Returns what was
+        deleted. Where a broken manifest may need them, the blobs stay for the next `gc`.
         """
         if name.digest:
-            name = self.find(name).name
+            pinned = self.tags.spelled(name.pinned_tag())
+            name = pinned if self.manifest_or_none(pinned) else self.find(name).name
         manifest = self.manifest_or_none(name)
         try:
             self.tags.delete(name)
@@ -145,6 +145,7 @@ class Store:
             raise
         if manifest is not None:
             self.release(manifest)
+        return name
 
     def release(self, manifest: Manifest) -> None:
         """Remove those blobs of a manifest that is no longer tagged which nothing else needs."""

@@ -137,8 +137,13 @@ class Name:
         return replace(self, tag=self.digest.filename, digest=None) if self.digest else self
 
     def folded(self) -> tuple[str, ...]:
-        """The key under which Ollama treats two spellings as one name."""
-        return tuple(part.lower() for part in self.parts)
+        """The key under which two spellings are one name: as Ollama has it, but for the tags of other registries."""
+        *parts, tag = self.parts
+        return (*(part.lower() for part in parts), tag.lower() if self.host.lower() == DEFAULT_HOST else tag)
+
+    def is_tag(self, spelled: str) -> bool:
+        """Whether a tag in this spelling is this name's."""
+        return spelled == self.tag or (self.host.lower() == DEFAULT_HOST and spelled.lower() == self.tag.lower())
 
     def check_oci(self) -> None:
         """Raise InvalidNameError where a registry that is not Ollama's would refuse the repository, with what to do."""

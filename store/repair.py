@@ -44,6 +44,8 @@ def repair(
     for name, problem in [(one.subject, one) for one in found.problems if isinstance(one.subject, Name)]:
         done.append(_outcome(problem, _repair_manifest(name, origin, report)))
         again = verify(store, name, is_deep=is_deep, report=report).problems if done[-1].is_repaired else ()
+        if any(isinstance(one.subject, Name) for one in again):
+            done[-1] = _outcome(problem, "what its registry has is no better")
         for one in again:
             if isinstance(one.subject, Digest):
                 key = (one.subject, one.problem)
@@ -94,6 +96,11 @@ def _repair_blob(problem: Problem, digest: Digest, store: Store, origin: Origin,
         except CorralError as error:
             failures[str(error)] = None
         else:
+            return None
+    # What was made here when a model of another form was pulled, no registry has.
+    blob = Descriptor(_ANY, digest, problem.size)
+    for name in problem.models:
+        if _repair_manifest(name, origin, report) is None and store.blobs.is_sound(blob) and _is_whole(store, digest):
             return None
     return "; ".join(failures)
 

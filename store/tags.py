@@ -39,13 +39,17 @@ class Tags:
         self._ingest = root / ".corral" / "ingest"
 
     def spelled(self, name: Name) -> Name:
-        """`name` in the spelling it is stored under: as Ollama, two names that differ only by case are one."""
+        """`name` in the spelling it is stored under: as Ollama, two names that differ only by case are one.
+
+        But not two tags of another registry's: there they are two.
+        """
         with system_errors(self._path(name), "read"):
             if self._path(name).is_file():
                 return name
         found = [self._folder(name)]
-        for part in _files_of(name):
+        for part in _files_of(name)[:3]:
             found = [child for folder in found for child in _children(folder) if child.name.lower() == part.lower()]
+        found = [child for folder in found for child in _children(folder) if name.is_tag(child.name)]
         for path in found:
             with contextlib.suppress(InvalidNameError):
                 return name_at(path.parts[-4:], is_ollamas=name.is_ollamas)

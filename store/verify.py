@@ -112,9 +112,9 @@ def verify(
     Raises ModelNotFoundError, and StoreError where the store itself cannot be listed.
     """
     if name:
-        manifests, problems = _manifests(store.find, [name])
+        manifests, problems = _manifests(store, store.find, [name])
     else:
-        manifests, problems = _manifests(store.tags.read, sorted(store.tags.names(), key=str))
+        manifests, problems = _manifests(store, store.tags.read, sorted(store.tags.names(), key=str))
     claims: dict[Digest, _Claims] = {}
     for model, manifest in manifests.items():
         weights = _weights(store, manifest)
@@ -136,7 +136,7 @@ def verify(
 
 
 def _manifests(
-    read: Callable[[Name], TaggedModel], names: Iterable[Name]
+    store: Store, read: Callable[[Name], TaggedModel], names: Iterable[Name]
 ) -> tuple[dict[Name, Manifest], list[Problem]]:
     found: dict[Name, Manifest] = {}
     problems: list[Problem] = []
@@ -145,7 +145,8 @@ def _manifests(
             model = read(name)
             found[model.name] = model.manifest
             tag, got = model.name.tag, model.manifest.digest.filename
-            if tag.startswith("sha256-") and tag != got:
+            pins = {got} if tag == got else {digest.filename for digest in store.digests(model.manifest)}
+            if tag.startswith("sha256-") and tag not in pins:
                 problems.append(Problem(model.name, "manifest", tag, got, (model.name,)))
         except InvalidManifestError as error:
             problems.append(Problem(name, "manifest", "a manifest", error.why, (name,)))

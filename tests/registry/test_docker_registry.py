@@ -233,7 +233,7 @@ def test_error_a_registry_that_is_down(pushed: Cli) -> None:
     for wanted, *arguments in ((name, "pull", name), (name, "push", name), (other, "create", "y", "-f", "-")):
         said = pushed.error(4, *arguments, stdin=f"FROM {other}\n")
         assert f"Error: {wanted}: cannot reach {name.partition('/')[0]}: Connection refused\n" in said
-        assert "  hint: check the name and the network; `corral list` shows" in said
+        assert "  hint: check the name and the network\n" in said
     assert pushed.files() == before
 
 
@@ -241,7 +241,7 @@ def test_error_a_registry_whose_name_is_unknown(cli: Cli) -> None:
     said = cli.error(4, "pull", "nowhere.invalid/crew/x:v1", NO_PROXY="*", no_proxy="*")
     assert said.startswith("pulling manifest\nError: nowhere.invalid/crew/x:v1: cannot reach nowhere.invalid: ")
     assert "[Errno" not in said
-    assert "  hint: check the name and the network; `corral list` shows" in said
+    assert "  hint: check the name and the network\n" in said
 
 
 def test_error_a_registry_without_tls(cli: Cli, docker_registry: DockerRegistry) -> None:
