@@ -31,6 +31,7 @@ class Download:
     streams: dict[Flight, BlobStream] = field(default_factory=dict[Flight, BlobStream])
     not_before: float = 0.0
     """By the monotonic clock: when to try again."""
+    failed_at: float = 0.0
     shown: float = 0.0
     gained: int = 0
     """Bytes that came in this run and were not there."""
@@ -68,14 +69,23 @@ class Download:
             self.tries.got_on()
         return self.has_news
 
-    def failed(self, error: RegistryError, now: float) -> None:
-        """Take note of a failed transfer. Raises the error where another try would be in vain."""
+    def failed(self, flight: Flight, error: RegistryError | MismatchError, now: float) -> None:
+        """Take note of a failed transfer from the present source. Raises the error where another try would be in vain."""
+        if not isinstance(error, RegistryError):
+            if not self._ask_the_next():
+                raise error
+            return
+        if flight.began <= self.failed_at:  # what ended several at once is one failure
+            self.not_before = max(self.not_before, now + (error.retry_after or 0.0))
+            return
         if error.status == 416:
             self.schedule.has_ranges = False
+        if error.status in (429, 503):
+            self.schedule.most = max(1, len(self.schedule.flights) // 2)
         is_passing = error.is_passing or error.status == 416
         wait = self.tries.wait(error.retry_after, self.gained) if is_passing else None
         if wait is not None:
-            self.not_before = now + wait
+            self.failed_at, self.not_before = now, now + wait
         elif not self._ask_the_next():
             raise error
 
@@ -105,7 +115,7 @@ class Download:
     def finish(self, *, is_spoilt: bool) -> None:
         """It is in the store, or given up."""
         self.is_over = True
-        if is_spoilt:
+        if is_spoilt or not self.partial.done.total:
             self.partial.discard()
         self.break_off()
         self._close_if_unused()
@@ -121,4 +131,5 @@ class Download:
         self.sources.pop(0)
         self.tries = Tries(self.tries.patience)
         self.schedule.has_ranges = None
+        self.not_before = 0.0
         return True

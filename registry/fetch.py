@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ..store.errors import IntegrityError, MismatchError
+from ..store.errors import MismatchError
 from ..store.local import Store
 from ..store.locks import BusyError
 from ..store.manifest import Descriptor
@@ -35,7 +35,7 @@ _LOOKS_AGAIN = 0.25
 
 
 class Fetching:
-    """Brings blobs in; used once."""
+    """Brings blobs in; used once, and the last that its sources are asked for."""
 
     def __init__(
         self,
@@ -99,15 +99,18 @@ class Fetching:
             for download in self._open:
                 download.break_off()
             self._changed.notify_all()
-        # One that still waits for a connection finds out later; it touches nothing that anybody needs.
+        self._throttle.stop()
+        for source in self._sources:
+            source.abort()
+        # One that is just connecting finds out later.
         deadline = time.monotonic() + _LINGERS
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.0))
 
     def _start(self, work: Callable[..., None], *arguments: Download) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _work(self) -> None:
         """What a thread of the crew does."""
@@ -134,6 +137,7 @@ class Fetching:
                     if download.not_before <= now and (flight := download.schedule.taken_over(now)):
                         return download, flight
                 self._changed.wait(_LOOKS_AGAIN)
+            self._changed.notify_all()
         return None
 
     def _ready(self, now: float) -> Iterator[Download]:
@@ -161,25 +165,31 @@ class Fetching:
             raise
         schedule = Schedule(blob.size, partial.done, self._connections)
         download = Download(blob, list(self._sources), partial, schedule, lock, Tries(self._sources[0].patience))
+        try:
+            self._start(self._follow, download)
+        except BaseException:
+            partial.close()
+            lock.__exit__(None, None, None)
+            raise
         self._open.append(download)
-        self._start(self._follow, download)
         return download
 
     def _fly(self, download: Download, flight: Flight) -> None:
+        source = download.source
         try:
-            self._bring(download, flight)
-        except RegistryError as error:
+            self._bring(download, flight, source)
+        except (RegistryError, MismatchError) as error:
             with self._changed:
-                if not flight.is_called_off and not download.is_over:
-                    download.failed(error, time.monotonic())
+                if not flight.is_called_off and not download.is_over and source is download.source:
+                    download.failed(flight, error, time.monotonic())
         finally:
             with self._changed:
                 download.end(flight, time.monotonic())
                 self._changed.notify_all()
 
-    def _bring(self, download: Download, flight: Flight) -> None:
+    def _bring(self, download: Download, flight: Flight, source: Registry) -> None:
         schedule, partial = download.schedule, download.partial
-        stream = download.source.open_blob(flight, download.blob)
+        stream = source.open_blob(flight, download.blob)
         with stream:
             with self._changed:
                 download.answered(flight, stream)
@@ -196,30 +206,32 @@ class Fetching:
                     is_news = download.settle(flight, max(stop - start, 0))
                     if is_news:
                         self._changed.notify_all()
-                if stop - recorded >= _RECORDED_EVERY or not flight.left:
+                if (stop - recorded >= _RECORDED_EVERY or not flight.left) and not flight.is_called_off:
                     partial.record(recorded, stop)
                     recorded = stop
                 self._show(download)
                 if not flight.left:
                     return
-        partial.record(recorded, flight.settled)
+        if not flight.is_called_off:
+            partial.record(recorded, flight.settled)
         raise RegistryError(
-            f"{download.source.identity}: the transfer from {download.source.host} ended {flight.left} bytes early",
+            f"{source.identity}: the transfer from {source.host} ended {flight.left} bytes early",
             hint="try again; what has come is not fetched again",
             is_passing=True,
         )
 
     def _follow(self, download: Download) -> None:
         """What the thread does that follows a blob with the digest."""
+        is_spoilt = False
         try:
             while not self._is_committed(download):
                 pass
         except BaseException as error:  # noqa: BLE001 - it is raised again in run()
+            is_spoilt = isinstance(error, MismatchError)
             self._fail(error)
         with self._changed:
             self._open.remove(download)
-            # Of a model that is not as its manifest says, nothing is kept.
-            download.finish(is_spoilt=isinstance(self._error, IntegrityError))
+            download.finish(is_spoilt=is_spoilt)
             self._changed.notify_all()
 
     def _is_committed(self, download: Download) -> bool:
@@ -229,7 +241,7 @@ class Fetching:
                 while self._error is None and not download.has_news:
                     self._changed.wait(_LOOKS_AGAIN)
                 frontier = schedule.done.frontier
-            if self._error is not None:
+            if self._error is not None and frontier < schedule.size:
                 return True
             partial.follow(frontier)
         try:

@@ -10,6 +10,7 @@ from ..store.manifest import Descriptor
 from ..store.name import Name
 from ..store.progress import Report
 from . import hub
+from .errors import RegistryError
 from .pull import pull
 from .remote import Access
 from .transport import Registry
@@ -28,8 +29,14 @@ class RegistryOrigin:
         if hub.is_hub(name):
             yield from hub.blob(name, blob, self.store)
             return
-        with Registry(name, insecure=self.insecure, access=self.access) as registry:
-            yield from registry.blob(blob.digest, blob.size)
+        try:
+            with Registry(name, insecure=self.insecure, access=self.access) as registry:
+                yield from registry.blob(blob.digest, blob.size)
+        except RegistryError as error:
+            if error.status == 404 and self.store.kept.find(self.store.find(name).manifest.digest):
+                what = f"{name}: it was made here when the model was converted; pull the model again"
+                raise RegistryError(what, status=404) from error
+            raise
 
     def model(self, name: Name, report: Report, /) -> None:
         """Pull the model. Raises RegistryError, IntegrityErrors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from ..store import gguf, parts
@@ -65,8 +65,8 @@ class _Pulling:
         new: list[Digest] = []
         try:
             with store.writing():
+                small = {blob.digest: self._small(blob) for blob in packed.small}
                 self._fetch(packed.taken, new)
-                small = {blob.digest: self._sources[0].small_blob(blob) for blob in packed.small}
                 unpacked = packed.model(small, self._header, partial(self._merged, new))
                 for blob, data in unpacked.made:
                     written = store.blobs.put(data, blob.media_type)
@@ -121,6 +121,14 @@ class _Pulling:
         if wanted and found.digest != wanted:
             what = f"{self._name}: manifest"
             raise MismatchError(what, expected=str(wanted), got=str(found.digest), hint=UNSOUND)
+
+    def _small(self, blob: Descriptor) -> bytes:
+        """A small blob, from the first source that has it."""
+        *mirrors, origin = self._sources
+        for mirror in mirrors:
+            with suppress(RemoteError, IntegrityError):
+                return mirror.small_blob(blob)
+        return origin.small_blob(blob)
 
     def _fetch(self, blobs: Sequence[Descriptor], new: list[Digest]) -> None:
         """Have the blobs in the store; those that were not are `new`."""

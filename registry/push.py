@@ -114,6 +114,11 @@ class _Sending:
                 for future in as_completed([pool.submit(self._send, blob, made.get(blob.digest)) for blob in ordered]):
                     with contextlib.suppress(_StoppedError):  # by what another one raises
                         future.result()
+            except BaseException:
+                # Who waits for something now need not.
+                self._throttle.stop()
+                self._registry.abort()
+                raise
             finally:
                 self._is_over.set()
                 pool.shutdown(wait=False, cancel_futures=True)

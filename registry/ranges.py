@@ -67,12 +67,14 @@ class Schedule:
     has_ranges: bool | None = None
     """Whether the other side gives ranges; None until it has answered once."""
     flights: list[Flight] = field(default_factory=list[Flight])
+    most: int = 64
+    """How many transfers the other side bears at once."""
     _speeds: list[float] = field(default_factory=list[float])
     """Of the last that came to their ends."""
 
     def next(self, now: float) -> Flight | None:
         """The next range to ask for, if there is one to be had at the moment."""
-        if self.flights and not self.has_ranges:
+        if (self.flights and not self.has_ranges) or len(self.flights) >= self.most:
             return None
         if self.has_ranges is False:
             return None if self.is_done else self._begin(Flight(0, self.size, now, is_whole=True))
@@ -115,7 +117,8 @@ class Schedule:
     def take_whole(self, flight: Flight) -> None:
         """Take note that the other side gives no ranges, and whether it gives the whole blob to this one."""
         self.has_ranges = False
-        if flight.start == 0 and not flight.is_called_off:
+        # While others still bring ranges, the whole would write what is theirs to write.
+        if flight.start == 0 and not flight.is_called_off and len(self.flights) == 1:
             flight.is_whole, flight.stop = True, self.size
         else:
             flight.is_called_off = True

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
-from collections.abc import Callable
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import Any
 
 import requests
 import urllib3
 import urllib3.connection
+import urllib3.response
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
@@ -25,15 +32,23 @@ _MOST_CONNECTIONS = 64
 class Session(requests.Session):
     """Leaves redirects to its caller (requests would read each one's body, however long) and adds nothing of its own."""
 
-    def __init__(self, context: ssl.SSLContext | None, home: Place | None) -> None:
-        """With `home`, the place of a registry, it connects only where that registry may lead."""
+    def __init__(self, context: ssl.SSLContext | None, home: Place | None, stall: float) -> None:
+        """With `home`, the place of a registry, it connects only where that registry may lead. `stall` is in seconds."""
         super().__init__()
+        self.cookies.set_policy(
+            DefaultCookiePolicy(allowed_domains=[])
+        )  # some registries refuse those that bring theirs
+        self._sockets = _Sockets()
         self.headers.update({"User-Agent": "corral", "Accept-Encoding": "identity"})
-        adapter = _Adapter(context, home)
+        adapter = _Adapter(context, _pools(home, stall, self._sockets))
         self.mount("http://", adapter)
         self.mount("https://", adapter)
         # Else ~/.netrc would be asked, and would win over the header that is sent.
         self.auth = _as_it_is
+
+    def abort(self) -> None:
+        """End whatever other threads wait for."""
+        self._sockets.end()
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
         """There is none to follow."""
@@ -44,19 +59,38 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
+class _Sockets:
+    """Connections that are there, to be ended by whoever has to."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._open: weakref.WeakSet[socket] = weakref.WeakSet()
+
+    def add(self, one: socket) -> None:
+        """Take note of one."""
+        with self._guard:
+            self._open.add(one)
+
+    def end(self) -> None:
+        """End all."""
+        with self._guard:
+            for one in self._open:
+                with contextlib.suppress(OSError):
+                    one.shutdown(SHUT_RDWR)
+
+
 class _Adapter(HTTPAdapter):
     """Uses this TLS, and, away from home, connections that look where they have come to."""
 
-    def __init__(self, context: ssl.SSLContext | None, home: Place | None) -> None:
+    def __init__(self, context: ssl.SSLContext | None, pools: dict[str, type[urllib3.HTTPConnectionPool]]) -> None:
         self._context = context
-        self._home: Place | None = home
+        self._pools: dict[str, type[urllib3.HTTPConnectionPool]] = pools
         super().__init__(pool_maxsize=_MOST_CONNECTIONS)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         """Make the pools of direct connections; what a proxy connects to is its own to judge."""
         super().init_poolmanager(*arguments, **options, **self._tls())
-        if self._home is not None:
-            self.poolmanager.pool_classes_by_scheme = _careful(self._home)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """The pool of connections through a proxy."""
@@ -66,24 +100,55 @@ class _Adapter(HTTPAdapter):
         return {} if self._context is None else {"ssl_context": self._context}
 
 
-def _careful(home: Place) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    """Pools whose connections end at once where check_way() would not have let them go; a name can lead anywhere."""
+def _pools(home: Place | None, stall: float, sockets: _Sockets) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    """Pools whose connections can be ended from elsewhere, wait `stall` seconds for a reply's head, and no longer in all.
+
+    Away from `home` they end at once where check_way() would not have let them go; a name can lead anywhere.
+    """
 
     def checked(connection: urllib3.connection.HTTPConnection, connected: socket) -> socket:
-        place = place_of(str(connected.getpeername()[0]))
-        if place is not None and not is_in_reach(place, home):
+        place = place_of(str(connected.getpeername()[0])) if home is not None else None
+        if home is not None and place is not None and not is_in_reach(place, home):
             connected.close()
             why = PermissionError(1, f"it is at a {place} address, where this registry must not lead")
             raise NewConnectionError(connection, str(why)) from why
         return connected
 
+    def made(connection: urllib3.connection.HTTPConnection) -> None:
+        # Else what is sent would have to be taken within the time for connecting.
+        connection.sock.settimeout(stall)
+        sockets.add(connection.sock)
+
+    @contextmanager
+    def hurried(connection: urllib3.connection.HTTPConnection) -> Generator[None]:
+        """A head may come byte by byte, each within its time, and never end."""
+        seconds = connection.timeout if isinstance(connection.timeout, int | float) else stall
+        with ending(partial(connection.sock.shutdown, SHUT_RDWR), seconds):
+            yield
+
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket:
             return checked(self, super()._new_conn())
 
+        def connect(self) -> None:
+            super().connect()
+            made(self)
+
+        def getresponse(self) -> urllib3.response.HTTPResponse:
+            with hurried(self):
+                return super().getresponse()
+
     class Tls(urllib3.connection.HTTPSConnection):
         def _new_conn(self) -> socket:
             return checked(self, super()._new_conn())
+
+        def connect(self) -> None:
+            super().connect()
+            made(self)
+
+        def getresponse(self) -> urllib3.response.HTTPResponse:
+            with hurried(self):
+                return super().getresponse()
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
@@ -92,6 +157,23 @@ def _careful(home: Place) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         ConnectionCls = Tls  # pyright: ignore[reportAssignmentType]
 
     return {"http": PlainPool, "https": TlsPool}
+
+
+@contextmanager
+def ending(end: Callable[[], object], seconds: float) -> Generator[None]:
+    """`end` a connection if the block takes longer than so many seconds."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it is over already
+            end()
+
+    timer = threading.Timer(seconds, run)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def tls_context(

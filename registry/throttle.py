@@ -13,12 +13,17 @@ class Throttle:
         self._rate = rate
         self._guard = threading.Lock()
         self._free_at = 0.0
+        self._stopped = threading.Event()
 
     def take(self, count: int) -> None:
         """Wait until as many bytes may pass."""
         wait = self.reserve(count)
         if wait:
-            time.sleep(wait)
+            self._stopped.wait(wait)
+
+    def stop(self) -> None:
+        """Hold nobody up any more."""
+        self._stopped.set()
 
     def reserve(self, count: int) -> float:
         """How many seconds to wait until as many bytes may pass, which are counted now."""

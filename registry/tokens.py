@@ -22,6 +22,7 @@ from ..store.errors import CorralError, shown
 from .challenge import Challenge, merged, parse
 from .credentials import Credential
 from .errors import RegistryError
+from .patience import PASSING, retry_after
 from .remote import Access, Token
 from .signing import knows_ollamas_keys, token_url
 from .trust import Origin, may_see_credentials
@@ -182,7 +183,12 @@ class Authorization:
             message = f"{what} refuses: {reply.status_code} {shown(reply.reason or '')[1:-1]}"
             raise RegistryError(message, status=401, hint=self.hint())
         if reply.status_code != 200:
-            raise RegistryError(f"{what} answered {reply.status_code}", status=reply.status_code)
+            raise RegistryError(
+                f"{what} answered {reply.status_code}",
+                status=reply.status_code,
+                is_passing=reply.status_code in PASSING,
+                retry_after=retry_after(reply.headers),
+            )
         try:
             answer = cast("dict[str, Any]", json.loads(raw))
             text = answer.get("token") or answer.get("access_token")

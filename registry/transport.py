@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
@@ -191,8 +190,12 @@ class Registry:
         self._wire.drain(reply)
 
     def sleep(self, seconds: float) -> None:
-        """Leave the registry alone for a while."""
-        time.sleep(seconds)
+        """Leave the registry alone for a while, or until it is aborted."""
+        self._wire.aborted.wait(seconds)
+
+    def abort(self) -> None:
+        """End whatever other threads wait for; nothing can be asked for afterwards."""
+        self._wire.abort()
 
     def ask(self, method: str, path: str, **options: Any) -> requests.Response:
         """The reply to a request whose body is not wanted."""
@@ -214,7 +217,8 @@ class Registry:
                 check_range(reply.headers.get("Content-Range", ""), start, stop, blob.size)
             except ValueError as cause:
                 reply.close()
-                raise RegistryError(f"{self._name}: blob {blob.digest.short}: {cause}", is_passing=True) from None
+                what = f"{self._name}: blob {blob.digest.short}: {cause}"
+                raise RegistryError(what, status=416, is_passing=True) from None  # it has no ranges to speak of
         elif reply.status_code == 200:
             expected = blob.size
         else:
@@ -259,7 +263,7 @@ class Registry:
                 wait = tries.wait(error.retry_after) if error.is_passing else None
                 if wait is None:
                     raise
-                time.sleep(wait)
+                self.sleep(wait)
 
     def send_once(self, method: str, path: str, *, also_ok: tuple[int, ...] = (), **options: Any) -> requests.Response:
         """What send() does, tried once."""
@@ -268,7 +272,9 @@ class Registry:
             url += f"{'&' if '?' in url else '?'}ns={quote(self._origin)}"
         reply = self._request(method, url, **options)
         for _ in range(_MAX_REDIRECTS):
-            if method not in ("GET", "HEAD") or not reply.is_redirect:
+            # What is uploaded goes where it is sent too; a part is left to Upload.
+            may_follow = method in ("GET", "HEAD") or (method != "PATCH" and reply.status_code in (307, 308))
+            if not reply.is_redirect or not may_follow:
                 break
             self._wire.drain(reply)
             url = self._wire.joined(url, reply.headers["Location"])

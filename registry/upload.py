@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 from ..store.digest import Digest
+from ..store.errors import shown
 from .errors import RegistryError
 from .journal import Journal
 from .patience import Tries
@@ -24,6 +25,8 @@ from .transport import Registry
 
 _LEAST_CHUNK = 4 * MIB
 _MOST_CHUNK = 1024 * MIB
+_COMMITTED = 20e6
+"""Bytes a second."""
 _FINAL = ("DIGEST_INVALID", "SIZE_INVALID", "DENIED", "UNAUTHORIZED")
 """What a registry says that no other way of sending would change."""
 
@@ -59,6 +62,7 @@ class Upload:
         self._may_chunk = policy.takes_chunks
         self._in_chunks = policy.takes_chunks and content.size > policy.whole_up_to
         self._chunk = policy.chunk
+        self._most = _MOST_CHUNK
         self._tries = Tries(registry.patience)
         self._location = ""
         self._sent = 0
@@ -132,10 +136,13 @@ class Upload:
             raise RegistryError(f"{self._registry.identity}: the registry gave no upload location")
         least = reply.headers.get("OCI-Chunk-Min-Length", "")
         if least.isascii() and least.isdigit() and len(least) < 12:
-            self._chunk = min(max(self._chunk, int(least)), _MOST_CHUNK)
+            if int(least) > self._most:
+                raise _NoChunksError(f"{self._registry.identity}: chunks of {least} bytes are wanted, and refused")
+            self._chunk = max(self._chunk, int(least))
 
     def _send_whole(self) -> None:
-        self._send("PUT", self._with({"digest": str(self._content.digest)}), 0, self._content.size)
+        query = {"digest": str(self._content.digest)}
+        self._send("PUT", self._with(query), 0, self._content.size, more_time=self._commits_in)
 
     def _send_chunks(self) -> None:
         while self._sent < self._content.size:
@@ -155,7 +162,8 @@ class Upload:
                 self._journal.begin(self._content.digest, self._location)
             if not self._location:
                 return
-        self._registry.ask("PUT", self._with({"digest": str(self._content.digest), **self._etag}), data=b"")
+        query = {"digest": str(self._content.digest), **self._etag}
+        self._registry.ask("PUT", self._with(query), data=b"", more_time=self._commits_in)
 
     def _patched(self, start: int, stop: int) -> int:
         """Send one chunk; how much the registry then has."""
@@ -172,14 +180,14 @@ class Upload:
                 return stop
             raise _NoChunksError(f"{self._registry.identity}: the registry took a chunk for the whole blob")
         self._take_location(reply)
-        has = acknowledged(reply.headers.get("Range"))
-        if has is None and self._is_ollamas:
+        if "Range" not in reply.headers:  # not all say it; the digest at the end tells
             return stop
+        has = acknowledged(reply.headers["Range"])
         if has == 0 and stop == 1:
             return 1
         if has is None or not start <= has <= stop:
-            said = reply.headers.get("Range", "nothing")
-            raise _LostError(f"{self._registry.identity}: sent bytes {start}-{stop - 1}, the registry has {said!r}")
+            said = shown(reply.headers["Range"])
+            raise _LostError(f"{self._registry.identity}: sent bytes {start}-{stop - 1}, the registry has {said}")
         return has
 
     def _sent_elsewhere(self, reply: requests.Response, start: int, stop: int) -> int:
@@ -193,10 +201,8 @@ class Upload:
 
     def _recovered(self, error: RegistryError, start: int) -> int:
         """After a chunk that failed: how much the registry has. Raises what ends the upload, or this way of sending."""
-        if error.status == 416 and self._chunk > _LEAST_CHUNK:
-            self._chunk = _LEAST_CHUNK
-        elif error.status == 413 and self._chunk > _LEAST_CHUNK:
-            self._chunk = max(self._chunk // 4, _LEAST_CHUNK)
+        if error.status in (413, 416) and self._chunk > _LEAST_CHUNK:
+            self._most = self._chunk = _LEAST_CHUNK if error.status == 416 else max(self._chunk // 4, _LEAST_CHUNK)
         elif error.is_passing:
             self._wait(error)
         elif error.status == 404:
@@ -255,6 +261,11 @@ class Upload:
                 self._registry.send_once("DELETE", self._location, also_ok=(404,)).close()
 
     @property
+    def _commits_in(self) -> float:
+        """The seconds that a registry may take to hash or move what it has got, beyond the usual."""
+        return self._content.size / _COMMITTED
+
+    @property
     def _etag(self) -> dict[str, str]:
         """The checksum of the parts' checksums, which Ollama's registry wants."""
         if not self._is_ollamas:
@@ -273,12 +284,15 @@ class Upload:
         stop: int,
         headers: dict[str, str] | None = None,
         also_ok: tuple[int, ...] = (),
+        more_time: float = 0.0,
     ) -> requests.Response:
         """One request with these bytes as its body."""
         body = _Body(self._content, start, stop, hashes=self._is_ollamas)
         sizes = {"Content-Type": "application/octet-stream", "Content-Length": str(stop - start)}
         data = body if stop > start else b""
-        reply = self._registry.send_once(method, url, also_ok=also_ok, data=data, headers=sizes | (headers or {}))
+        reply = self._registry.send_once(
+            method, url, also_ok=also_ok, data=data, headers=sizes | (headers or {}), more_time=more_time
+        )
         self._registry.drain(reply)
         if self._is_ollamas and reply.status_code != 307:
             self._sums.append(body.sum)

@@ -12,6 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -24,15 +25,15 @@ from .credentials import api_host
 from .errors import RegistryError, reason
 from .patience import Patience
 from .remote import Remote
-from .session import Session, tls_context
+from .session import Session, ending, tls_context
 from .trust import Origin, Place, check_way, is_loopback, place_of
 
 _CONNECT = 10.0
 """In seconds."""
 _CHUNK = 1 << 20
 _MAX_UNWANTED = 64 << 10
-_CRAWL = 1 << 10
-"""Bytes in the time that a connection may say nothing; with less it is given up."""
+_LEAST, _MOST = 1 << 10, 64 << 10
+"""Bytes in the time that a connection may say nothing, of a small body and of a large one; with fewer it is given up."""
 
 
 class Wire:
@@ -48,13 +49,19 @@ class Wire:
         self._scheme = scheme
         self._timeout = (_CONNECT, patience.stall)
         self._reached: set[str] = set()
-        self._guard = threading.Lock()
-        self._sessions: list[requests.Session] = []
+        self._sessions: list[Session] = []
+        self.aborted = threading.Event()
 
     def close(self) -> None:
         """End all connections."""
         for session in self._sessions:
             session.close()
+
+    def abort(self) -> None:
+        """End whatever other threads wait for; nothing can be sent afterwards."""
+        self.aborted.set()
+        for session in self._sessions:
+            session.abort()
 
     @cached_property
     def origin(self) -> Origin:
@@ -99,14 +106,19 @@ class Wire:
         """Whether an address is the registry's own, which may see what is meant for it alone."""
         return Origin.parse(url) == self.origin
 
-    def send(self, method: str, url: str, **options: Any) -> requests.Response:
-        """The reply, its body unread and redirects not followed. Raises RegistryError."""
+    def send(self, method: str, url: str, *, more_time: float = 0.0, **options: Any) -> requests.Response:
+        """The reply, its body unread and redirects not followed; `more_time` is to wait for it. Raises RegistryError."""
+        if self.aborted.is_set():
+            raise RegistryError(f"{self.identity}: given up")
         host = Origin.parse(url).host
         session = self._own if host == self.origin.host else self._foreign
         # A proxy cannot reach this machine's own servers.
         session.trust_env = not is_loopback(host)
         try:
-            reply = session.request(method, url, timeout=self._timeout, stream=True, **options)
+            connect, stall = self._timeout
+            timeout = (connect, stall + more_time)
+            # Said each time, since a variable that names authorities would win over the session's word.
+            reply = session.request(method, url, timeout=timeout, stream=True, verify=session.verify, **options)
         except requests.exceptions.SSLError as cause:
             raise RegistryError(
                 f"{self._unreached(url)}: TLS failed: {reason(cause)}", hint=_tls_hint(cause)
@@ -128,19 +140,22 @@ class Wire:
     def body(self, reply: requests.Response, limit: int) -> Iterator[bytes]:
         """The body in pieces as they come over the wire, cut after `limit` bytes. Raises RegistryError."""
         left, waited, came = limit, 0.0, 0
+        least = min(max(limit // 64, _LEAST), _MOST)
         try:
             with reply:
                 while left > 0:
                     began = time.monotonic()
-                    # Not read(), which waits until it has as much as was asked for.
-                    chunk = reply.raw.read1(min(_CHUNK, left), decode_content=False)
+                    # What frames the pieces may come byte by byte, each within its time, and never end.
+                    with ending(reply.raw.shutdown, self._timeout[1]) if reply.raw.chunked else nullcontext():
+                        # Not read(), which waits until it has as much as was asked for.
+                        chunk = reply.raw.read1(min(_CHUNK, left), decode_content=False)
                     if not chunk:
                         break
                     waited, came = waited + time.monotonic() - began, came + len(chunk)
                     left -= len(chunk)
                     yield chunk
                     if waited > self._timeout[1]:
-                        if came < _CRAWL:
+                        if came < least:
                             raise TimeoutError(errno.ETIMEDOUT, f"{came} bytes in {waited:.0f} s")
                         waited, came = 0.0, 0
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as cause:
@@ -158,7 +173,7 @@ class Wire:
         return f"{self.identity}: cannot reach {shown(urlsplit(url).netloc)[1:-1]}"
 
     @cached_property
-    def _own(self) -> requests.Session:
+    def _own(self) -> Session:
         remote = self.remote
         context = tls_context(remote.ca_file, remote.client_cert, remote.client_key, is_blind=remote.insecure)
         session = self._session(context)
@@ -169,11 +184,11 @@ class Wire:
         return session
 
     @cached_property
-    def _foreign(self) -> requests.Session:
+    def _foreign(self) -> Session:
         return self._session(tls_context(self.remote.ca_file), self._home)
 
-    def _session(self, context: ssl.SSLContext | None, home: Place | None = None) -> requests.Session:
-        session = Session(context, home)
+    def _session(self, context: ssl.SSLContext | None, home: Place | None = None) -> Session:
+        session = Session(context, home, self._timeout[1])
         self._sessions.append(session)
         return session
 

@@ -51,9 +51,10 @@ class Partial:
             self._file = open_shared(self._path, os.O_RDWR)
             try:
                 self._is_reserved = os.fstat(self._file).st_size == blob.size
-                for start, stop in self._recorded() if self._is_reserved else ():
+                vouched, rest = recorded(self._journal_path, blob.size) if self._is_reserved else ([], [])
+                for start, stop in (*vouched, *rest):
                     self.done.add(start, stop)
-                self._journal = self._begun_journal()
+                self._journal = self._begun_journal(vouched, rest)
             except BaseException:
                 os.close(self._file)
                 raise
@@ -137,13 +138,11 @@ class Partial:
         self._path.unlink(missing_ok=True)
         self._journal_path.unlink(missing_ok=True)
 
-    def _recorded(self) -> list[tuple[int, int]]:
-        return recorded(self._journal_path, self.blob.size)
-
-    def _begun_journal(self) -> int:
+    def _begun_journal(self, vouched: list[tuple[int, int]], rest: list[tuple[int, int]]) -> int:
         """The journal for appending, begun anew with what it said and counts."""
         temporary = self._journal_path.with_suffix(".new")
-        lines = [f"boot {_boot()}\n", *(f"{start} {stop}\n" for start, stop in self.done)]
+        lines = [f"boot {_boot()}\n", *(f"{start} {stop}\n" for start, stop in vouched)]
+        lines += [f"{_SYNCED} {sum(map(len, lines))}\n", *(f"{start} {stop}\n" for start, stop in rest)]
         temporary.unlink(missing_ok=True)
         descriptor = open_shared(temporary, os.O_RDWR | os.O_APPEND | os.O_EXCL)
         try:
@@ -169,28 +168,31 @@ def _journal_of(path: Path) -> Path:
 def received(blobs: BlobStore, blob: Descriptor) -> int:
     """How many bytes of a blob that another process fetches are there."""
     found = Spans()
-    for start, stop in recorded(_journal_of(path_of(blobs, blob.digest)), blob.size):
+    vouched, rest = recorded(_journal_of(path_of(blobs, blob.digest)), blob.size)
+    for start, stop in (*vouched, *rest):
         found.add(start, stop)
     return found.total
 
 
-def recorded(journal: Path, size: int) -> list[tuple[int, int]]:
-    """What a journal says and counts: lines that are whole and make sense, of this boot or known to be on the disk."""
+def recorded(journal: Path, size: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """What a journal says and counts, in lines that are whole and make sense: what is known to be on the disk, and the rest.
+
+    Of an earlier boot there is no rest.
+    """
     raw = b""
     with contextlib.suppress(OSError), journal.open("rb") as file:
         raw = file.read(_MAX_JOURNAL)
     raw = raw[: raw.rfind(b"\n") + 1]
-    lines = raw.split(b"\n")[:-1]
-    if not lines or lines[0] != f"boot {_boot()}".encode():
-        lines = _synced(raw)
-    return list(_intervals(lines, size))
+    lines, vouched = raw.split(b"\n")[:-1], _synced(raw)
+    rest = lines[len(vouched) :] if lines and lines[0] == f"boot {_boot()}".encode() else []
+    return list(_intervals(vouched, size)), list(_intervals(rest, size))
 
 
 def _synced(raw: bytes) -> list[bytes]:
     """The lines before the last mark, as far as it vouches for them."""
     marks = [line for line in raw.split(b"\n") if line.startswith(_SYNCED.encode())]
     claimed = marks[-1].split()[-1] if marks else b"0"
-    return raw[: int(claimed)].split(b"\n") if claimed.isdigit() and len(claimed) < 12 else []
+    return raw[: int(claimed)].split(b"\n")[:-1] if claimed.isdigit() and len(claimed) < 12 else []
 
 
 def _intervals(lines: Iterable[bytes], size: int) -> Iterable[tuple[int, int]]:

@@ -97,11 +97,6 @@ def _repair_blob(problem: Problem, digest: Digest, store: Store, origin: Origin,
             failures[str(error)] = None
         else:
             return None
-    # What was made here when a model of another form was pulled, no registry has.
-    blob = Descriptor(_ANY, digest, problem.size)
-    for name in problem.models:
-        if _repair_manifest(name, origin, report) is None and store.blobs.is_sound(blob) and _is_whole(store, digest):
-            return None
     return "; ".join(failures)
 
 

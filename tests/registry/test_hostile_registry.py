@@ -348,7 +348,7 @@ PUSHES: dict[str, tuple[Callable[[Handler], None], str]] = {
         pushing("/upload", put=lambda h: h.reply(b'{"errors":[{"code":"DENIED","message":"full"}]}', 507)),
         "DENIED: full",
     ),
-    "a redirect": (pushing("/upload", put=lambda h: h.reply(b"", 307, Location="http://localhost:1/")), "307"),
+    "a redirect": (pushing("/upload", put=lambda h: h.reply(b"", 307, Location="http://localhost:1/")), "localhost:1"),
     "an endless reply": (pushing("/upload", put=lambda h: h.endless(status=500)), "500"),
     "a login": (pushing("/upload", put=lambda h: h.reply(b"", 401)), "login"),
 }

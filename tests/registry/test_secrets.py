@@ -202,6 +202,6 @@ def test_a_netrc_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, h
     (tmp_path / "netrc").write_text(f"default login {USER} password {PASSWORD}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     headers = {"Authorization": header} if header else {}
-    with Session(None, None) as session:
+    with Session(None, None, 30.0) as session:
         prepared = session.prepare_request(requests.Request("GET", "https://registry.example/v2/", headers=headers))
     assert prepared.headers.get("Authorization") == header

@@ -84,7 +84,8 @@ def test_parts_of_names_on_other_registries(text: str) -> None:
     assert not name.is_ollamas
     assert Name.parse(str(name)) == name
     assert name.repository == "/".join(part for part in NESTED[text][1:3] if part)
-    assert name.folded() == tuple(part.lower() for part in NESTED[text])
+    *folders, tag = NESTED[text]
+    assert name.folded() == (*(part.lower() for part in folders), tag)
     assert name.pinned_tag().parts[:3] == name.parts[:3]
 
 
@@ -129,7 +130,9 @@ def test_what_is_a_name_is_the_same_again_and_stays_in_its_folder(parts: list[st
     again = Name.parse(str(name))
     assert again == name
     assert again.is_ollamas == name.is_ollamas
-    assert Name.parse(str(name).upper()).folded() == name.folded() or name.host == DEFAULT_HOST
+    # But for the tags of other registries than Ollama's.
+    upper = Name.parse(str(name).upper())
+    assert upper.folded()[:3] == name.folded()[:3] or name.host == DEFAULT_HOST
     for pieces in (name.parts[:1], name.namespace.split("/"), name.parts[2:]):
         assert not {"..", "."} & set(pieces)
         assert "/" not in "".join(pieces)

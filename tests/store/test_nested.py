@@ -45,7 +45,7 @@ def test_it_is_tagged_found_listed_and_removed_like_any_other(store: Store, stor
     assert store.tag(name, made) == name
     assert not store.tags.folder.exists()
     assert store.find(name).manifest == made
-    assert store.find(Name.parse(str(name).upper())).name == name
+    assert store.find(Name.parse(f"{name.host}/{name.repository}".upper() + f":{name.tag}")).name == name
     assert store.find(Name.parse(f"{name}@{made.digest}")).name == name
     assert [model.name for model in store.models()[0]] == [name]
     store.copy(name, PLAIN)

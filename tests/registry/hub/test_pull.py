@@ -186,9 +186,10 @@ def test_a_transfer_that_breaks_off_goes_on(puller: Puller, hub: Hub) -> None:
 
 def test_progress_is_told_in_bytes(puller: Puller, hub: Hub) -> None:
     code = (
-        "from corral.registry.hub import pull; from corral.store.local import Store; from corral.store.name import Name\n"
+        "from corral.registry.hub import pull; from corral.registry.throttle import Throttle\n"
+        "from corral.store.local import Store; from corral.store.name import Name\n"
         f"import json; pull(Name.parse({NAME!r}), Store({str(puller.cli.models)!r}),"
-        " report=lambda step: print(json.dumps(step.to_json())))"
+        " throttle=Throttle(), report=lambda step: print(json.dumps(step.to_json())))"
     )
     environment = puller.cli.environment | puller.settings
     done = subprocess.run(
