@@ -53,11 +53,11 @@ class Tries:
         self.in_vain += 1
         if self.in_vain > self.patience.retries or self.failures > self.patience.retries + gained // _CREDIT:
             return None
-        if retry_after is not None:
-            return retry_after if retry_after <= self.patience.longest_request else None
+        if retry_after is not None and retry_after > self.patience.longest_request:
+            return None
         wait = min(_LONGEST_WAIT, self.patience.first_wait * 2 ** (self.in_vain - 1))
         # Those who failed together do not come back together.
-        return wait * self._draw.uniform(0.5, 1.0)
+        return max(wait * self._draw.uniform(0.5, 1.0), retry_after or 0.0)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ssl
 import threading
 import weakref
@@ -60,23 +61,31 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 class _Sockets:
-    """Connections that are there, to be ended by whoever has to."""
+    """Connections that are there, to be ended by whoever has to; then those that come later end too."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._open: weakref.WeakSet[socket] = weakref.WeakSet()
+        self._is_over = False
 
     def add(self, one: socket) -> None:
         """Take note of one."""
         with self._guard:
             self._open.add(one)
+        if self._is_over:
+            _shut(one)
 
     def end(self) -> None:
         """End all."""
         with self._guard:
+            self._is_over = True
             for one in self._open:
-                with contextlib.suppress(OSError):
-                    one.shutdown(SHUT_RDWR)
+                _shut(one)
+
+
+def _shut(one: socket) -> None:
+    with contextlib.suppress(OSError):  # it is over already
+        one.shutdown(SHUT_RDWR)
 
 
 class _Adapter(HTTPAdapter):
@@ -114,41 +123,29 @@ def _pools(home: Place | None, stall: float, sockets: _Sockets) -> dict[str, typ
             raise NewConnectionError(connection, str(why)) from why
         return connected
 
-    def made(connection: urllib3.connection.HTTPConnection) -> None:
-        # Else what is sent would have to be taken within the time for connecting.
-        connection.sock.settimeout(stall)
-        sockets.add(connection.sock)
-
-    @contextmanager
-    def hurried(connection: urllib3.connection.HTTPConnection) -> Generator[None]:
-        """A head may come byte by byte, each within its time, and never end."""
-        seconds = connection.timeout if isinstance(connection.timeout, int | float) else stall
-        with ending(partial(connection.sock.shutdown, SHUT_RDWR), seconds):
-            yield
-
     class Plain(urllib3.connection.HTTPConnection):
         def _new_conn(self) -> socket:
             return checked(self, super()._new_conn())
 
         def connect(self) -> None:
             super().connect()
-            made(self)
+            # Else what is sent would have to be taken within the time for connecting.
+            self.sock.settimeout(stall)
+            sockets.add(self.sock)
+
+        def request(self, *arguments: Any, **options: Any) -> None:
+            if self.sock:  # likewise
+                self.timeout = stall
+            super().request(*arguments, **options)
 
         def getresponse(self) -> urllib3.response.HTTPResponse:
-            with hurried(self):
+            # A head may come byte by byte, each within its time, and never end.
+            seconds = self.timeout if isinstance(self.timeout, int | float) else stall
+            with ending(partial(self.sock.shutdown, SHUT_RDWR), seconds):
                 return super().getresponse()
 
-    class Tls(urllib3.connection.HTTPSConnection):
-        def _new_conn(self) -> socket:
-            return checked(self, super()._new_conn())
-
-        def connect(self) -> None:
-            super().connect()
-            made(self)
-
-        def getresponse(self) -> urllib3.response.HTTPResponse:
-            with hurried(self):
-                return super().getresponse()
+    class Tls(Plain, urllib3.connection.HTTPSConnection):
+        """The same over TLS."""
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain  # pyright: ignore[reportAssignmentType]
@@ -161,9 +158,11 @@ def _pools(home: Place | None, stall: float, sockets: _Sockets) -> dict[str, typ
 
 @contextmanager
 def ending(end: Callable[[], object], seconds: float) -> Generator[None]:
-    """`end` a connection if the block takes longer than so many seconds."""
+    """`end` a connection if the block takes longer than so many seconds. Raises TimeoutError then."""
+    has_ended = threading.Event()
 
     def run() -> None:
+        has_ended.set()
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # it is over already
             end()
 
@@ -174,6 +173,8 @@ def ending(end: Callable[[], object], seconds: float) -> Generator[None]:
         yield
     finally:
         timer.cancel()
+    if has_ended.is_set():
+        raise TimeoutError(errno.ETIMEDOUT, f"not whole after {seconds:.0f} s")
 
 
 def tls_context(

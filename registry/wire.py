@@ -190,6 +190,8 @@ class Wire:
     def _session(self, context: ssl.SSLContext | None, home: Place | None = None) -> Session:
         session = Session(context, home, self._timeout[1])
         self._sessions.append(session)
+        if self.aborted.is_set():
+            session.abort()
         return session
 
     @cached_property

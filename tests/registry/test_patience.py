@@ -39,7 +39,7 @@ def test_who_gets_on_by_crumbs_may_not_fail_for_ever() -> None:
 def test_a_registry_is_left_alone_as_long_as_it_asks_for_but_not_for_ever() -> None:
     tries = Tries(Patience(longest_request=60))
     assert tries.wait(7.5) == 7.5
-    assert tries.wait(0) == 0
+    assert (tries.wait(0) or 0) > 0  # at once would be a hail of requests
     assert tries.wait(61) is None
 
 
