@@ -202,9 +202,7 @@ class DockerRegistry:
 
 
 @contextmanager
-def running_registry(
-    folder: Path, *, auth: str = "", tls: str = "", deletes: bool = True
-) -> Generator[DockerRegistry]:
+def running_registry(folder: Path, *, auth: str = "", tls: str = "", deletes: bool = True) -> Generator[DockerRegistry]:
     """A real OCI registry, with such an `auth` and `tls` in its configuration.
 
     Without one the tests fail in CI, and elsewhere are skipped with this reason.
