@@ -239,4 +239,4 @@ def served(owner: Host, name: str = "127.0.0.1") -> Generator[str]:
             owner.stopped.set()
             server.shutdown()
             thread.join()
-    assert owner.broken == []
+    assert owner.broken == [], owner.broken

@@ -136,7 +136,8 @@ def swallowing(at: Moment) -> Reply:
 def lying(at: Moment) -> Reply:
     """It says that it has more or less than it has."""
     reply = at.act()
-    end = int(reply.headers.get("Range", "0-0").rpartition("-")[2])
+    said = re.fullmatch(r"0-(\d+)", reply.headers.get("Range", ""))  # unless another fault was here before
+    end = int(said[1]) if said else 0
     reply.headers["Range"] = f"0-{max(end + at.chance.choice((-1000, -1, 1, 1000)), 0)}"
     return reply
 
