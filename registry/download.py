@@ -80,8 +80,8 @@ class Download:
             return
         if error.status == 416:
             self.schedule.has_ranges = False
-        if error.status in (429, 503):
-            self.schedule.most = max(1, len(self.schedule.flights) // 2)
+        if error.status in (429, 503):  # it bears less
+            self.schedule.most = 1 if error.status == 429 else max(1, len(self.schedule.flights) // 2)
         is_passing = error.is_passing or error.status == 416
         wait = self.tries.wait(error.retry_after, self.gained) if is_passing else None
         if wait is not None:

@@ -53,7 +53,7 @@ def pull(name: Name, store: Store, *, throttle: Throttle, report: Report) -> Tag
     report(Progress("pulling manifest"))
     repository = _repository(name)
     chosen = choose(repository.files, name.tag, str(name))
-    previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
+    previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag(), is_new=True))
     assembly = _Assembly(repository, store, throttle, report)
     try:
         with store.writing():

@@ -61,7 +61,7 @@ class _Pulling:
         """The name as stored."""
         found, packed = self._found()
         store, name = self._store, self._name
-        previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag()))
+        previous = store.manifest_or_none(store.tags.spelled(name.pinned_tag(), is_new=True))
         new: list[Digest] = []
         try:
             with store.writing():

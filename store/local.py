@@ -93,7 +93,7 @@ class Store:
         nothing else needs.
         Raises BlobNotFoundError or MismatchError, and leaves no tag, when one is missing or has another size.
         """
-        name = self.tags.spelled(name.pinned_tag())
+        name = self.tags.spelled(name.pinned_tag(), is_new=True)
         self._prepare()
         with locks.shared(self.blobs.lock_file):
             self.check_complete(manifest)

@@ -38,10 +38,10 @@ class Tags:
         """Of the names that are not Ollama's."""
         self._ingest = root / ".corral" / "ingest"
 
-    def spelled(self, name: Name) -> Name:
+    def spelled(self, name: Name, *, is_new: bool = False) -> Name:
         """`name` in the spelling it is stored under: as Ollama, two names that differ only by case are one.
 
-        But not two tags of another registry's: there they are two.
+        But one that `is_new` does not take the place of another tag of the same registry, unless that is Ollama's.
         """
         with system_errors(self._path(name), "read"):
             if self._path(name).is_file():
@@ -49,7 +49,8 @@ class Tags:
         found = [self._folder(name)]
         for part in _files_of(name)[:3]:
             found = [child for folder in found for child in _children(folder) if child.name.lower() == part.lower()]
-        found = [child for folder in found for child in _children(folder) if name.is_tag(child.name)]
+        tags = [child for folder in found for child in _children(folder) if child.name.lower() == name.tag.lower()]
+        found = [path for path in tags if not is_new or name.is_tag(path.name)]
         for path in found:
             with contextlib.suppress(InvalidNameError):
                 return name_at(path.parts[-4:], is_ollamas=name.is_ollamas)
