@@ -13,7 +13,7 @@ from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
 from socket import SHUT_RDWR, socket
-from typing import Any
+from typing import Any, TypeAlias
 
 import requests
 import urllib3
@@ -36,12 +36,11 @@ class Session(requests.Session):
     def __init__(self, context: ssl.SSLContext | None, home: Place | None, stall: float) -> None:
         """With `home`, the place of a registry, it connects only where that registry may lead. `stall` is in seconds."""
         super().__init__()
-        self.cookies.set_policy(
-            DefaultCookiePolicy(allowed_domains=[])
-        )  # some registries refuse those that bring theirs
+        # Some registries refuse those who bring theirs back.
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self._sockets = _Sockets()
         self.headers.update({"User-Agent": "corral", "Accept-Encoding": "identity"})
-        adapter = _Adapter(context, _pools(home, stall, self._sockets))
+        adapter = _Adapter(context, *(_pools(place, stall, self._sockets) for place in (home, None)))
         self.mount("http://", adapter)
         self.mount("https://", adapter)
         # Else ~/.netrc would be asked, and would win over the header that is sent.
@@ -88,28 +87,35 @@ def _shut(one: socket) -> None:
         one.shutdown(SHUT_RDWR)
 
 
-class _Adapter(HTTPAdapter):
-    """Uses this TLS, and, away from home, connections that look where they have come to."""
+_Pools: TypeAlias = dict[str, type[urllib3.HTTPConnectionPool]]
+"""By scheme."""
 
-    def __init__(self, context: ssl.SSLContext | None, pools: dict[str, type[urllib3.HTTPConnectionPool]]) -> None:
+
+class _Adapter(HTTPAdapter):
+    """Uses this TLS and these pools; what a proxy connects to is its own to judge."""
+
+    def __init__(self, context: ssl.SSLContext | None, direct: _Pools, proxied: _Pools) -> None:
         self._context = context
-        self._pools: dict[str, type[urllib3.HTTPConnectionPool]] = pools
+        self._direct: _Pools = direct
+        self._proxied: _Pools = proxied
         super().__init__(pool_maxsize=_MOST_CONNECTIONS)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make the pools of direct connections; what a proxy connects to is its own to judge."""
+        """Make the pools of direct connections."""
         super().init_poolmanager(*arguments, **options, **self._tls())
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        self.poolmanager.pool_classes_by_scheme = self._direct
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """The pool of connections through a proxy."""
-        return super().proxy_manager_for(proxy, **options, **self._tls())
+        """The pools of connections through a proxy."""
+        manager = super().proxy_manager_for(proxy, **options, **self._tls())
+        manager.pool_classes_by_scheme = self._proxied
+        return manager
 
     def _tls(self) -> dict[str, Any]:
         return {} if self._context is None else {"ssl_context": self._context}
 
 
-def _pools(home: Place | None, stall: float, sockets: _Sockets) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+def _pools(home: Place | None, stall: float, sockets: _Sockets) -> _Pools:
     """Pools whose connections can be ended from elsewhere, wait `stall` seconds for a reply's head, and no longer in all.
 
     Away from `home` they end at once where check_way() would not have let them go; a name can lead anywhere.
@@ -159,12 +165,15 @@ def _pools(home: Place | None, stall: float, sockets: _Sockets) -> dict[str, typ
 @contextmanager
 def ending(end: Callable[[], object], seconds: float) -> Generator[None]:
     """`end` a connection if the block takes longer than so many seconds. Raises TimeoutError then."""
-    has_ended = threading.Event()
+    guard, is_over, has_ended = threading.Lock(), False, False
 
     def run() -> None:
-        has_ended.set()
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # it is over already
-            end()
+        nonlocal has_ended
+        with guard:  # else it might end what by then serves somebody else
+            if not is_over:
+                has_ended = True
+                with contextlib.suppress(OSError, ValueError, RuntimeError):  # the other side was faster
+                    end()
 
     timer = threading.Timer(seconds, run)
     timer.daemon = True
@@ -173,7 +182,9 @@ def ending(end: Callable[[], object], seconds: float) -> Generator[None]:
         yield
     finally:
         timer.cancel()
-    if has_ended.is_set():
+        with guard:
+            is_over = True
+    if has_ended:
         raise TimeoutError(errno.ETIMEDOUT, f"not whole after {seconds:.0f} s")
 
 

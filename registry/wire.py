@@ -81,7 +81,8 @@ class Wire:
     def _speaks_https(self) -> bool:
         self._own.trust_env = not is_loopback(self.host)
         try:
-            with self._own.get(f"https://{api_host(self.host)}/v2/", timeout=self._timeout, stream=True):
+            url, verify = f"https://{api_host(self.host)}/v2/", self._own.verify
+            with self._own.get(url, timeout=self._timeout, stream=True, verify=verify):
                 return True
         except requests.RequestException:
             return False

@@ -35,6 +35,7 @@ for _variable in (
     "XDG_CONFIG_HOME",
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
 ):
     os.environ.pop(_variable, None)
 _HOME = tempfile.mkdtemp(prefix="corral-tests-")

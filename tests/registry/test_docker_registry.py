@@ -179,7 +179,7 @@ def test_error_a_blob_cut_short_in_the_registry(pushed: Cli, remote: str, docker
     finally:
         file.write_bytes(sound)
     assert done.returncode in (3, 4)
-    assert pushed.files() == before
+    assert pushed.files() == before, done.stderr
 
 
 def test_error_a_damaged_blob_is_not_pushed(cli: Cli, tiny_gguf: Path, remote: str) -> None:

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from corral.registry.push import push
 from corral.registry.quirks import UploadPolicy
 from corral.registry.remote import Access, Remote
 from corral.registry.throttle import Throttle
+from corral.registry.transport import Registry
 from corral.store.local import Store
 from corral.store.locks import BusyError
 from corral.store.manifest import MODEL, Manifest
@@ -85,31 +87,40 @@ def only(when: Callable[[Request], bool], change: Callable[[Request, Reply], Rep
 
 @pytest.mark.parametrize("connections", [4, 16])
 def test_what_breaks_all_connections_at_once_is_one_failure(store: Store, connections: int) -> None:
-    registry, _ = holding(8 * MIB, rate=4 * MIB)
-    moment = time.monotonic() + 0.5
+    registry, manifest = holding(8 * MIB)
+    together = threading.Barrier(connections)
+    broken: list[Request] = []
 
-    def broken(request: Request, reply: Reply) -> Reply:
-        def pieces() -> Reply:
-            raise Dropped(is_hard=True)
+    def all_break(request: Request, reply: Reply) -> Reply:
+        if len(broken) >= connections or request.headers.get("range", "").startswith("bytes=0-"):
+            return reply
+        broken.append(request)
+        together.wait(10)  # until every connection has something to lose
+        raise Dropped(is_hard=True)
 
-        if request.when < moment < time.monotonic() + 0.4:
-            time.sleep(max(moment - time.monotonic(), 0))
-            pieces()
-        return reply
-
-    registry.faults = [only(is_blob, broken)]
-    with served(registry):
-        pulled(store, registry, connections)
+    registry.faults = [only(is_blob, all_break)]
+    config = str(manifest.config.digest)
+    del registry.blobs[config]  # which would take a connection
+    registry.linked.discard(("crew/x", config))
+    with served(registry), store.writing():
+        name = Name.parse(f"{registry.host}/crew/x:v1")
+        with Registry(name, access=Access(patience=replace(HASTE, retries=1, first_wait=0.3))) as source:
+            fetching = Fetching(store, [source], silent, connections=connections, throttle=Throttle())
+            fetching.run([manifest.layers[0]])
+    assert len(broken) == connections
+    assert store.blobs.path(manifest.layers[0].digest).read_bytes() == registry.blobs[str(manifest.layers[0].digest)]
 
 
 def test_a_registry_that_bears_one_transfer_at_a_time(store: Store) -> None:
     registry, _ = holding(4 * MIB)
     one = threading.Semaphore(1)
+    refused: list[Request] = []
 
     def fault(request: Request, act: Callable[[], Reply]) -> Reply:
         if not is_blob(request):
             return act()
         if not one.acquire(blocking=False):
+            refused.append(request)
             return refusal(429, "TOOMANYREQUESTS", {"Retry-After": "0"})
         try:
             time.sleep(0.05)
@@ -120,6 +131,7 @@ def test_a_registry_that_bears_one_transfer_at_a_time(store: Store) -> None:
     registry.faults = [fault]
     with served(registry):
         pulled(store, registry, 8)
+    assert 0 < len(refused) < 16
 
 
 def test_a_mirror_that_forgets_a_blob_in_the_middle_gives_way_once(store: Store) -> None:
@@ -146,6 +158,8 @@ def test_a_mirror_with_a_page_to_log_in_at_gives_way(store: Store) -> None:
     mirror.faults = [only(is_blob, lambda _request, _reply: Reply(200, body=b"<html>please pay</html>"))]
     with served(registry), served(mirror):
         pulled(store, registry, 4, mirror.host)
+    assert [request for request in mirror.seen if is_blob(request)]
+    assert [request for request in registry.seen if is_blob(request)]
 
 
 @pytest.mark.parametrize("said", [None, "bytes=%s", "BYTES %s", "bytes 0-0/1"])
@@ -161,6 +175,9 @@ def test_ranges_that_are_not_said_right_are_not_asked_for_again(store: Store, sa
     registry.faults = [only(is_blob, changed)]
     with served(registry):
         pulled(store, registry)
+    asked = ["range" in request.headers for request in registry.seen if is_blob(request)]
+    assert asked.count(True) == 1
+    assert asked.count(False) == 2  # the weights then, and the config
 
 
 def test_one_that_may_not_write_the_whole_while_others_bring_ranges() -> None:
@@ -182,8 +199,6 @@ def test_a_worker_that_finds_nothing_to_do_tells_the_others(store: Store) -> Non
     registry, manifest = holding(70_000)
     blob = manifest.layers[0]
     with served(registry), store.writing(), store.blobs.once(blob.digest):
-        from corral.registry.transport import Registry
-
         fetching = Fetching(
             store,
             [Registry(Name.parse(f"{registry.host}/crew/x:v1"))],
@@ -215,6 +230,8 @@ def test_a_registry_that_does_not_say_what_it_has_is_believed_until_the_digest(
     registry.faults = [only(lambda request: request.method == "PATCH", silent_of_it)]
     with served(registry):
         pushed(store, registry, MIB, monkeypatch)
+    # Four of the weights' and one of the config's, and none of them twice.
+    assert len([request for request in registry.seen if request.method == "PATCH"]) == 5
 
 
 def test_chunks_that_are_wanted_and_refused_are_not_sent_for_ever(

@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Cli, free_port
+from tests.conftest import CORRAL, Cli, free_port
 from tests.registry.hub.conftest import NAME, Puller
 from tests.registry.hub.double import Hub, Reply, Seen, running_hub, sha256
 from tests.weights import gguf
@@ -313,7 +314,7 @@ def test_a_public_hub_leads_into_no_private_network(cli: Cli, tmp_path: Path) ->
         "            raise SystemExit(f'{scheme}://{host} was let through')\n"
     )
     environment = cli.environment | {"HF_ENDPOINT": "https://8.8.8.8", "HF_HOME": str(tmp_path)}
-    subprocess.run(["python", "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
 
 
 def test_nor_by_a_name(cli: Cli, tmp_path: Path) -> None:
@@ -333,7 +334,7 @@ def test_nor_by_a_name(cli: Cli, tmp_path: Path) -> None:
         "        assert may, address\n"
     )
     environment = cli.environment | {"HF_ENDPOINT": "https://8.8.8.8", "HF_HOME": str(tmp_path)}
-    subprocess.run(["python", "-c", code], env=environment, check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
 
 
 def test_nothing_is_told_about_what_runs_it(puller: Puller, hub: Hub) -> None:
@@ -356,7 +357,7 @@ def test_an_interruption_leaves_nothing(puller: Puller, hub: Hub) -> None:
 
     hub.answer = slowly
     process = subprocess.Popen(
-        ["corral", "pull", NAME],
+        [CORRAL, "pull", NAME],
         env=puller.cli.environment | puller.settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

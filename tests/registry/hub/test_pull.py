@@ -6,6 +6,7 @@ import fcntl
 import json
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -193,7 +194,7 @@ def test_progress_is_told_in_bytes(puller: Puller, hub: Hub) -> None:
     )
     environment = puller.cli.environment | puller.settings
     done = subprocess.run(
-        ["python", "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == ""
     size, digest = len(hub.files["parrot-Q4_K_M.gguf"]), sha256(hub.files["parrot-Q4_K_M.gguf"])
