@@ -1,78 +1,36 @@
-"""Continuous batching: every step evaluates one batch, made of a token for each sequence that is generating and as much
-of the waiting prompts as still fits. One thread runs the loop and owns the decoder; requests come in by a queue.
+"""BatchLoop: continuous batching. Every step evaluates one batch: a token for each answer that is on its way, and as much
+of the waiting prompts as Pace allows. One thread runs the loop and owns the decoder; requests come in by a queue.
+
+What was evaluated stays in the cache when its request is done, until the room is needed. A prompt that begins like it, or
+like one that is being evaluated now, begins with the same cells.
 """
 
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
-import numpy as np
+from .decoder import AbortedError, CacheFullError, DecodeError, Decoder, GrammarError
+from .pace import Pace, shares
+from .prefix import PrefixTree, common_length
+from .protocol import Cancel, Failed, Generate, Reply
+from .sampling import DeadEndError, TokenSampler
+from .sequence import Sequence, fit_prompt
+from .tuner import ThreadTuner
 
-from .decoder import DecodeError, Decoder, Sampler
-from .protocol import Cancel, Chunk, Failed, Finished, Generate, Reply
-from .text import TextStream
-
-_PACE = 0.025
+_DELIVERY = 0.025
 """Seconds between deliveries while several sequences run."""
 _LEAST_SHARED = 8
 """A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
+_TOO_LONG = "the prompt has {} tokens, and the context holds {}"
+_TOO_LONG_HINT = "shorten the prompt, set num_ctx higher, or let it be cut: shift true"
 
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    request: Generate
-    prompt: list[int]
-    limit: int
-    """Tokens the sequence may hold."""
-    truncated: int
-    text: TextStream
-    started: float
-    stop_tokens: frozenset[int]
-    """Special tokens that are stop texts; they have no text of their own to find one in."""
-    prompt_tokens: int = 0
-    """How many the prompt had before anything was shifted."""
-    evaluated: list[int] = field(default_factory=list[int])
-    """The tokens that are in the cache."""
-    has_shifted: bool = False
-    sampler: Sampler | None = None
-    slot: int = -1
-    pending: int = -1
-    """The last token sampled, not yet evaluated."""
-    generated: int = 0
-    first_token: float = 0.0
-    donor: _Running | None = None
-    """Who evaluates, or has evaluated, the first `shared` tokens of this prompt too."""
-    shared: int = 0
-
-    @property
-    def done(self) -> int:
-        """How many tokens are in the cache."""
-        return len(self.evaluated)
-
-    @property
-    def is_prefilling(self) -> bool:
-        return self.done < len(self.prompt)
-
-
-@dataclass(slots=True)
-class _Batch:
-    size: int = 0
-    tokens: list[int] = field(default_factory=list[int])
-    positions: list[int] = field(default_factory=list[int])
-    slots: list[int] = field(default_factory=list[int])
-    rows: list[tuple[_Running, int]] = field(default_factory=list[tuple["_Running", int]])
-    """Whose next token is in which row."""
-
-    def add(self, running: _Running, tokens: list[int]) -> None:
-        self.tokens += tokens
-        self.positions += range(running.done, running.done + len(tokens))
-        self.slots += [running.slot] * len(tokens)
-        self.size += len(tokens)
-        running.evaluated += tokens
+_Item: TypeAlias = "tuple[Generate, list[int]] | Cancel | None"
+_Piece: TypeAlias = tuple[Sequence, list[int]]
 
 
 class BatchLoop:
@@ -82,214 +40,305 @@ class BatchLoop:
         self._decoder = decoder
         self._send = send
         self._deterministic = deterministic
-        self._inbox: queue.SimpleQueue[Generate | Cancel | None] = queue.SimpleQueue()
-        self._waiting: deque[_Running] = deque()
-        self._active: list[_Running] = []
-        self._free = list(range(decoder.slots - 1, -1, -1))
+        self._inbox: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._waiting: deque[Sequence] = deque()
+        self._active: list[Sequence] = []
+        self._tree = PrefixTree()
+        self._free = list(range(decoder.sequences - 1, -1, -1))
+        """Numbers of sequences that hold nothing."""
+        self._kept: dict[int, None] = {}
+        """Numbers of sequences whose requests are done, those unused for longest first."""
+        self._pace = Pace()
+        self._tuner = ThreadTuner(decoder.threads)
+        self._threads = 0
         self._replies: list[Reply] = []
-        self._flushed = 0.0
+        self._delivered = 0.0
+        self._guard = threading.Lock()
+        self._evaluating: frozenset[int] = frozenset()
+        """The requests in the batch of this moment."""
+        self._cancelled: set[int] = set()
+        """Requests nobody waits for, that the loop has not let go yet."""
 
     def submit(self, request: Generate | Cancel | None) -> None:
-        """Hand a request over; None ends the loop."""
+        """Hand a request over; None ends the loop. A prompt is cut into tokens here, in the caller's thread."""
+        if isinstance(request, Generate):
+            self._inbox.put((request, self._decoder.tokenize(request.prompt)))
+            return
+        if isinstance(request, Cancel):
+            with self._guard:
+                self._cancelled.add(request.id)
+                if self._evaluating and self._evaluating <= self._cancelled:
+                    self._decoder.abort()
         self._inbox.put(request)
 
     def run(self) -> None:
         """Serve until None is submitted."""
+        for number in self._free:
+            self._decoder.forget(number)
         while self._take_requests():
             self._admit()
             self._share()
             for group in self._groups():
                 self._step(group)
             # Each delivery wakes the server, which needs a core that the next step needs too.
-            if len(self._active) < 2 or time.perf_counter() - self._flushed > _PACE:
-                self._flush()
+            if len(self._active) < 2 or time.perf_counter() - self._delivered > _DELIVERY:
+                self._deliver()
 
     def _take_requests(self) -> bool:
         """Take what has come in, waiting for something when there is nothing to do. False: the loop should end."""
-        while True:
-            try:
-                request = self._inbox.get(block=not (self._active or self._waiting))
-            except queue.Empty:
-                return True
-            match request:
-                case None:
-                    return False
-                case Cancel():
-                    self._cancel(request.id)
-                case Generate():
-                    self._receive(request)
-            self._flush()
+        while not (self._inbox.empty() and (self._active or self._waiting)):
+            item = self._inbox.get()
+            if item is None:
+                return False
+            if isinstance(item, Cancel):
+                self._cancel(item.id)
+            else:
+                self._receive(*item)
+            self._deliver()
+        return True
 
-    def _receive(self, request: Generate) -> None:
-        started = time.perf_counter()
-        prompt = self._decoder.tokenize(request.prompt)
-        limit = min(request.num_ctx, self._decoder.num_ctx)
-        prompt, truncated = fit_prompt(prompt, limit, request.num_keep)
-        if not prompt:
-            self._replies.append(Failed(request.id, "the prompt has no tokens"))
+    def _receive(self, request: Generate, prompt: list[int]) -> None:
+        with self._guard:
+            is_cancelled = request.id in self._cancelled
+            # Prompts come in their order; whoever was cancelled before and is not known by now had been answered.
+            open_ids = {sequence.request.id for sequence in [*self._active, *self._waiting]}
+            self._cancelled = {other for other in self._cancelled if other > request.id or other in open_ids}
+        if is_cancelled:
             return
-        special = [token for stop in request.stop if (token := self._decoder.special_token(stop)) is not None]
-        text = TextStream(request.stop)
-        stops = frozenset(special)
-        self._waiting.append(
-            _Running(request, prompt, limit, truncated, text, started, stops, prompt_tokens=len(prompt))
-        )
+        limit = min(request.num_ctx, self._decoder.num_ctx)
+        if not prompt:
+            self._fail(request, "the prompt has no tokens", is_input=True)
+        elif len(prompt) >= limit and not request.shifts:
+            self._fail(request, _TOO_LONG.format(len(prompt), limit), is_input=True, hint=_TOO_LONG_HINT)
+        else:
+            fitting, truncated = fit_prompt(prompt, limit, request.num_keep)
+            self._waiting.append(Sequence.of(request, fitting, limit, truncated, self._decoder))
 
     def _cancel(self, request_id: int) -> None:
-        for running in [*self._active, *self._waiting]:
-            if running.request.id == request_id:
-                self._release(running)
+        for sequence in [*self._active, *self._waiting]:
+            if sequence.request.id == request_id:
+                self._release(sequence)
+
+    def _fail(self, request: Generate, error: str, *, is_input: bool = False, hint: str | None = None) -> None:
+        self._replies.append(Failed(request.id, error, is_input=is_input, hint=hint))
 
     def _admit(self) -> None:
-        while self._free and self._waiting:
-            running = self._waiting.popleft()
-            running.slot = self._free.pop()
-            running.sampler = self._decoder.sampler(running.request.sampling, running.prompt)
-            self._choose_donor(running)
-            self._active.append(running)
+        while self._waiting and len(self._active) < self._decoder.slots:
+            sequence = self._waiting.popleft()
+            if sequence.sampler is None and not self._give_sampler(sequence):
+                continue
+            if not self._free:
+                self._drop(next(iter(self._kept)))
+            sequence.number = self._free.pop()
+            sequence.started = sequence.started or time.perf_counter()
+            self._active.append(sequence)
+            self._begin(sequence)
 
-    def _choose_donor(self, running: _Running) -> None:
-        """Find the running prompt that begins most like this one, so that users with one system message read it once."""
-        if not self._decoder.can_share or self._deterministic:
+    def _give_sampler(self, sequence: Sequence) -> bool:
+        request = sequence.request
+        try:
+            grammar = self._decoder.grammar(request.sampling.grammar) if request.sampling.grammar else None
+        except GrammarError as error:
+            self._fail(request, str(error), is_input=True, hint=error.hint)
+            return False
+        sequence.sampler = TokenSampler(request.sampling, sequence.prompt, sequence.limit, grammar)
+        return True
+
+    def _begin(self, sequence: Sequence) -> None:
+        """Take over the longest beginning that is evaluated, or wait for one that is about to be."""
+        sequence.to_evaluate = len(sequence.prompt)
+        if not (self._decoder.can_share and sequence.may_share):
             return
-        most = len(running.prompt) - 1  # the last token is evaluated, for what follows it
+        prompt = sequence.prompt[:-1]  # the last token is evaluated, for what follows it
+        source, count = self._tree.longest(prompt)
         for other in self._active:
-            common = next(
-                (i for i, (a, b) in enumerate(zip(running.prompt, other.prompt, strict=False)) if a != b), most
-            )
-            common = min(common, most, len(other.prompt))
-            if common >= _LEAST_SHARED and common > running.shared:
-                running.donor, running.shared = other, common
+            if other is not sequence and other.is_prefilling and other.donor is None:
+                common = common_length(other.prompt, prompt)
+                if common >= max(count, sequence.shared) + _LEAST_SHARED:
+                    sequence.donor, sequence.shared = other, common
+        if sequence.donor is None and not self._take_over(sequence, source, count) and not self._decoder.rolls_back:
+            self._take_over(sequence, *self._tree.whole(prompt))
+        sequence.to_evaluate -= max(sequence.shared, sequence.done)
+
+    def _take_over(self, sequence: Sequence, source: int, count: int) -> bool:
+        if count < _LEAST_SHARED or not self._decoder.share(source, sequence.number, count):
+            return False
+        self._tree.share(source, sequence.number, count)
+        sequence.has_taken = True
+        sequence.evaluated = sequence.prompt[:count]
+        if not sequence.generated:
+            sequence.cached = count
+        if source in self._kept:
+            self._kept[source] = self._kept.pop(source)
+        return True
 
     def _share(self) -> None:
         """Hand over the beginnings that are evaluated by now."""
-        for running in self._active:
-            donor = running.donor
+        for sequence in self._active:
+            donor = sequence.donor
             if donor is None:
                 continue
-            if donor.slot < 0:  # it ended before it got so far
-                running.donor = None
-            elif donor.done >= running.shared:
-                self._decoder.share(donor.slot, running.slot, running.shared)
-                running.evaluated, running.donor = running.prompt[: running.shared], None
+            is_lost = donor.number < 0 or common_length(donor.prompt, sequence.prompt) < sequence.shared
+            if is_lost or donor.done >= sequence.shared:
+                count, sequence.donor, sequence.shared = sequence.shared, None, 0
+                if is_lost:
+                    self._begin(sequence)
+                else:
+                    self._take_over(sequence, donor.number, count)
 
-    def _groups(self) -> Iterable[list[_Running]]:
+    def _groups(self) -> Iterable[list[Sequence]]:
         """The sequences that share a batch: all of them, or each alone where results must not depend on company."""
-        return [[running] for running in self._active] if self._deterministic else [list(self._active)]
+        return [[sequence] for sequence in self._active] if self._deterministic else [list(self._active)]
 
-    def _step(self, group: list[_Running]) -> None:
-        batch = self._pack(group)
-        if not batch.size:
+    def _step(self, group: list[Sequence]) -> None:
+        pieces = self._pieces(group)
+        if not pieces:
             return
-        wanted = np.zeros(batch.size, np.int8)
-        wanted[[row for _, row in batch.rows]] = 1
+        started = time.perf_counter()
         try:
-            self._decoder.decode(
-                np.array(batch.tokens, np.int32),
-                np.array(batch.positions, np.int32),
-                np.array(batch.slots, np.int32),
-                wanted,
-            )
+            self._evaluate(pieces)
+        except AbortedError:
+            for sequence, _ in pieces:
+                self._begin_again(sequence)
+            return
         except DecodeError as error:
-            for running in group:
-                self._replies.append(Failed(running.request.id, str(error)))
-                self._release(running)
+            if isinstance(error, CacheFullError) and self._part():
+                return
+            for sequence, _ in pieces:
+                self._fail(sequence.request, str(error))
+                self._release(sequence, keeps=False)
             return
-        for running, row in batch.rows:
-            self._emit(running, row)
-
-    def _pack(self, group: list[_Running]) -> _Batch:
-        batch = _Batch()
-        for running in group:
-            if not running.is_prefilling:
-                batch.rows.append((running, batch.size))
-                batch.add(running, [running.pending])
-        for running in group:
-            room = self._decoder.num_batch - batch.size
-            # A sequence whose token has just been added is past its prompt, so it is not packed twice.
-            if running.is_prefilling and room > 0 and running.donor is None:
-                batch.add(running, running.prompt[running.done : running.done + room])
-                if not running.is_prefilling:
-                    batch.rows.append((running, batch.size - 1))
-        return batch
-
-    def _emit(self, running: _Running, row: int) -> None:
-        assert running.sampler is not None
-        token = running.sampler.sample(row)
-        if not running.generated:
-            running.first_token = time.perf_counter()
-        running.generated += 1
-        running.pending = token
-        ended = token in running.stop_tokens or self._decoder.is_end(token)
-        text = running.text.end() if ended else running.text.feed(self._decoder.piece(token))
-        predict = running.request.num_predict
-        full = 0 < predict <= running.generated or (running.has_shifted and running.generated >= running.limit)
-        if running.done >= running.limit and not full:
-            full = not running.request.shifts
-            if not full and not ended:
-                self._shift(running)
-        if full and not ended and not running.text.stopped:
-            text += running.text.end()
-        if text:
-            self._replies.append(Chunk(running.request.id, text))
-        if ended or running.text.stopped or full:
-            self._finish(running, "stop" if ended or running.text.stopped else "length")
-
-    def _shift(self, running: _Running) -> None:
-        """Forget the older half of what may be forgotten. The rest is read again, which every kind of model can do."""
-        keep, tail = _kept(running.limit, running.request.num_keep)
-        running.prompt = [*running.evaluated[:keep], *running.evaluated[-tail:], running.pending]
-        running.evaluated, running.has_shifted = [], True
-        self._decoder.forget(running.slot)
-        for other in self._active:
-            if other.donor is running:
-                other.donor = None
-
-    def _finish(self, running: _Running, reason: str) -> None:
         now = time.perf_counter()
-        self._replies.append(
-            Finished(
-                running.request.id,
-                reason,
-                prompt_tokens=running.prompt_tokens,
-                prompt_seconds=running.first_token - running.started,
-                tokens=running.generated,
-                seconds=now - running.first_token,
-                truncated=running.truncated,
-            )
-        )
-        self._release(running)
+        self._measured(pieces, now - started)
+        for sequence, tokens in pieces:
+            sequence.evaluated += tokens
+            self._tree.extend(sequence.number, tokens)
+        ready = [sequence for sequence, _ in pieces if not sequence.is_prefilling]
+        for index, sequence in enumerate(ready):
+            self._answer(sequence, index, now)
 
-    def _release(self, running: _Running) -> None:
-        if running in self._waiting:
-            self._waiting.remove(running)
+    def _measured(self, pieces: list[_Piece], seconds: float) -> None:
+        answers = sum(sequence.generated > 0 and len(tokens) == 1 for sequence, tokens in pieces)
+        size = sum(len(tokens) for _, tokens in pieces)
+        self._pace.observe(answers, size - answers, seconds)
+        self._tuner.observe(self._threads, size, seconds)
+
+    def _pieces(self, group: list[Sequence]) -> list[_Piece]:
+        """What the next batch holds: of each sequence these tokens."""
+        pieces: list[_Piece] = [(one, [one.pending]) for one in group if not one.is_prefilling]
+        room, answers = self._decoder.num_batch - len(pieces), len(pieces)
+        prompts = [one for one in group if one.is_prefilling and one.donor is None]
+        if not prompts:
+            return pieces
+        lengths = [(len(one.prompt) - one.done, one.to_evaluate) for one in prompts]
+        for one, count in zip(prompts, shares(lengths, room, self._pace.room(answers, room)), strict=True):
+            end = one.done + count
+            if not self._decoder.rolls_back:
+                # Whoever waits for its beginning can have it only while that is all there is.
+                ends = [other.shared for other in group if other.donor is one and one.done < other.shared < end]
+                end = min([end, *ends])
+            if end > one.done:
+                pieces.append((one, one.prompt[one.done : end]))
+        return pieces
+
+    def _evaluate(self, pieces: list[_Piece]) -> None:
+        tokens: list[int] = []
+        positions: list[int] = []
+        numbers: list[int] = []
+        wanted: list[int] = []
+        for sequence, piece in pieces:
+            done, count = sequence.done, len(piece)
+            tokens += piece
+            positions += range(done, done + count)
+            numbers += [sequence.number] * count
+            wanted += [0] * (count - 1)
+            wanted.append(done + count >= len(sequence.prompt))
+        size = len(tokens)
+        while self._kept and self._tree.cells + size > self._decoder.cells:
+            self._drop(next(iter(self._kept)))
+        self._use_threads(self._tuner.choose(size))
+        with self._guard:
+            self._evaluating = frozenset(sequence.request.id for sequence, _ in pieces)
+            self._decoder.allow()
+        try:
+            while True:
+                try:
+                    self._decoder.decode(tokens, positions, numbers, wanted)
+                except CacheFullError:
+                    if not self._kept:
+                        raise
+                    self._drop(next(iter(self._kept)))
+                else:
+                    return
+        finally:
+            with self._guard:
+                self._evaluating = frozenset()
+
+    def _use_threads(self, count: int) -> None:
+        if count != self._threads:
+            self._threads = count
+            self._decoder.use_threads(count)
+
+    def _answer(self, sequence: Sequence, index: int, now: float) -> None:
+        try:
+            reason = sequence.next_token(self._decoder.logits(index), self._decoder, now)
+        except DeadEndError:
+            self._fail(sequence.request, "the grammar allows nothing that could come next", is_input=True)
+            self._release(sequence)
             return
-        self._active.remove(running)
-        self._decoder.forget(running.slot)
-        self._free.append(running.slot)
-        running.slot = -1
-        if running.sampler:
-            running.sampler.close()
+        if chunk := sequence.chunk(ends=bool(reason)):
+            self._replies.append(chunk)
+        if reason:
+            self._replies.append(sequence.finished(reason, now))
+            self._release(sequence)
+        elif sequence.is_full:
+            sequence.shift()
+            self._empty(sequence.number)
+            self._begin(sequence)
 
-    def _flush(self) -> None:
+    def _begin_again(self, sequence: Sequence) -> None:
+        """Evaluate anew what may be in the cache only in part."""
+        self._empty(sequence.number)
+        sequence.begin_again()
+
+    def _part(self) -> bool:
+        """Have somebody evaluate anew what he took over: a window's cells that several hold cannot move on with any of them."""
+        sharer = next((one for one in reversed(self._active) if one.may_share and one.has_taken), None)
+        if sharer:
+            sharer.may_share = False
+            sharer.cached = 0
+            self._begin_again(sharer)
+        return sharer is not None
+
+    def _release(self, sequence: Sequence, *, keeps: bool = True) -> None:
+        """Let a request go; what it has evaluated is kept for others if it may be."""
+        if sequence.sampler:
+            sequence.sampler.close()
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
+            return
+        self._active.remove(sequence)
+        number, sequence.number = sequence.number, -1
+        if keeps and self._decoder.can_share and sequence.done >= _LEAST_SHARED:
+            self._kept[number] = None
+            for other in list(self._kept):
+                if not self._tree.own(other):  # another one begins like all of it
+                    self._drop(other)
+        else:
+            self._empty(number)
+            self._free.append(number)
+
+    def _drop(self, number: int) -> None:
+        del self._kept[number]
+        self._empty(number)
+        self._free.append(number)
+
+    def _empty(self, number: int) -> None:
+        self._decoder.forget(number)
+        self._tree.release(number)
+
+    def _deliver(self) -> None:
         if self._replies:
             self._send(self._replies)
             self._replies = []
-            self._flushed = time.perf_counter()
-
-
-def fit_prompt(prompt: list[int], limit: int, keep: int) -> tuple[list[int], int]:
-    """A prompt that leaves at least one token of room, and how many tokens were left out to make it so.
-
-    As Ollama does, the first `keep` tokens stay and the newest; half of the rest of the context is left to the answer.
-    """
-    if len(prompt) < limit:
-        return prompt, 0
-    keep, tail = _kept(limit, keep)
-    return prompt[:keep] + prompt[-tail:], len(prompt) - keep - tail
-
-
-def _kept(limit: int, keep: int) -> tuple[int, int]:
-    """How many of the first and of the newest tokens stay when there are too many."""
-    keep = max(0, min(keep, limit // 2))
-    return keep, max(1, (limit - keep) // 2)
+            self._delivered = time.perf_counter()

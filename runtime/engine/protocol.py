@@ -1,8 +1,8 @@
 """The frames a server and its workers exchange: four bytes of length, then msgpack. Values only, no sockets here.
 
-A worker is told what to load on its command line; after that the server sends Generate, Count and Cancel, and the worker
-sends LoadProgress and then Loaded or LoadFailed, for each Count a Counted, and for each Generate any number of Chunk and at
-last Finished or Failed.
+A worker is told what to load on its command line; after that the server sends Generate, Embed, Count and Cancel, and the
+worker sends LoadProgress and then Loaded or LoadFailed, for each Count a Counted, for each Embed an Embedded, for each
+Generate any number of Chunk and at last Finished; or Failed for any of these. While it lives it sends a Beat now and then.
 """
 
 from __future__ import annotations
@@ -18,6 +18,13 @@ MAX_FRAME = 64 << 20
 _LENGTH = struct.Struct(">I")
 
 
+class Adapter(msgspec.Struct, frozen=True):
+    """A LoRA adapter."""
+
+    path: str
+    scale: float = 1.0
+
+
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is loaded; a change of any of these needs it loaded anew."""
 
@@ -28,9 +35,20 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     num_batch: int = 512
     num_gpu: int = -1
     main_gpu: int = 0
+    """The one GPU it goes to; below 0 it is spread over all."""
     use_mmap: bool = True
     num_thread: int = 0
-    """0 takes one for each physical core."""
+    """0 takes as many as are good for the model and the machine."""
+    flash_attention: bool | None = None
+    """None leaves it to the engine."""
+    kv_cache_type: str = "f16"
+    """Of keys and values: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl."""
+    adapters: tuple[Adapter, ...] = ()
+    """All of them are applied to every request."""
+    embeds: bool = False
+    """It gives embeddings, and no text."""
+    use_extra_buffers: bool = True
+    """Whether weights may be repacked for this processor's own instructions."""
     deterministic: bool = False
     """One sequence per decode, so that equal requests get equal tokens whatever else runs."""
 
@@ -55,6 +73,10 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int = -1
+    logit_bias: dict[int, float] = {}
+    """By token; added before anything else."""
+    grammar: str = ""
+    """GBNF that the answer keeps to; its first rule is `root`."""
 
 
 class Generate(msgspec.Struct, frozen=True, tag="generate"):
@@ -71,7 +93,21 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     num_keep: int
     """Tokens kept from the start of a prompt that is too long for the context."""
     shifts: bool = False
-    """Whether old tokens make room when the context is full, for at most num_ctx new ones; else the answer ends there."""
+    """Whether old tokens make room when the context is full; else the answer ends there, and a prompt that is too long
+    fails."""
+    logprobs: int = -1
+    """With each token of the answer its log-probability and those of so many best ones; -1 for none."""
+    shown: list[str] = []
+    """Special tokens that are part of the text, like a tool call's tags; others have no text."""
+
+
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Give the embeddings of texts."""
+
+    id: int
+    texts: list[str]
+    truncates: bool = True
+    """Whether a text that is too long is cut; else the request fails."""
 
 
 class Count(msgspec.Struct, frozen=True, tag="count"):
@@ -85,6 +121,10 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Nobody waits for this request any more."""
 
     id: int
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """The worker lives, however long its present evaluation takes."""
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="progress"):
@@ -103,7 +143,12 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The text of the begin-of-sequence token, for chat templates; "" without one."""
     eos: str
     memory: int
-    """Bytes of weights and KV cache."""
+    """Bytes of weights, KV cache and what evaluation needs, as far as the engine says."""
+    vram: int = 0
+    """How many of them are on GPUs."""
+    embedding_length: int = 0
+    infill: tuple[str, str, str] | None = None
+    """The special tokens before a text, before what follows the gap, and before what belongs into it."""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
@@ -113,11 +158,26 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
     hint: str | None = None
 
 
+class TokenProbability(msgspec.Struct, frozen=True):
+    """What the model made of a token: its bytes, and the natural logarithm of its probability."""
+
+    token: bytes
+    logprob: float
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True):
+    """A token of the answer, and the best ones in its place, best first; before any sampling option changed them."""
+
+    chosen: TokenProbability
+    top: list[TokenProbability]
+
+
 class Chunk(msgspec.Struct, frozen=True, tag="chunk"):
     """Some more text of a request."""
 
     id: int
     text: str
+    logprobs: list[TokenLogprobs] = []
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -132,6 +192,17 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     seconds: float
     truncated: int
     """Prompt tokens left out because the context could not hold them."""
+    cached: int = 0
+    """Prompt tokens that were evaluated for another request before."""
+
+
+class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
+    """The embeddings of texts, normalised."""
+
+    id: int
+    vectors: list[bytes]
+    """A text's is so many little-endian 32-bit floats."""
+    tokens: int
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):
@@ -146,10 +217,13 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
     id: int
     error: str
+    is_input: bool = False
+    """Whether it is the request that is wrong."""
+    hint: str | None = None
 
 
-Request: TypeAlias = Generate | Count | Cancel
-Reply: TypeAlias = LoadProgress | Loaded | LoadFailed | Chunk | Finished | Counted | Failed
+Request: TypeAlias = Generate | Embed | Count | Cancel
+Reply: TypeAlias = Beat | LoadProgress | Loaded | LoadFailed | Chunk | Finished | Embedded | Counted | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder[Request](Request)

@@ -42,7 +42,7 @@ def count_tokens(path: Path, text: str) -> int | None:
 
 def main(arguments: list[str]) -> int:
     """Print the tokens of standard input."""
-    from .llama import LlamaVocabulary
+    from .llama.vocabulary import LlamaVocabulary
 
     vocabulary = LlamaVocabulary.load(arguments[0])
     tokens = vocabulary.tokenize(sys.stdin.buffer.read().decode())

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from corral.runtime.engine.batch import BatchLoop
 from corral.runtime.engine.decoder import Decoder
 from corral.runtime.engine.process import Worker
-from corral.runtime.engine.protocol import Cancel, Chunk, Failed, Finished, Generate, LoadOptions, Reply, Sampling
+from corral.runtime.engine.protocol import (
+    Cancel,
+    Chunk,
+    Failed,
+    Finished,
+    Generate,
+    LoadOptions,
+    Reply,
+    Sampling,
+    TokenLogprobs,
+)
 
 from tests.runtime.conftest import PATIENCE
 
@@ -31,6 +44,8 @@ def ask(
     num_keep: int = 4,
     sampling: Sampling = GREEDY,
     shifts: bool = False,
+    logprobs: int = -1,
+    shown: Sequence[str] = (),
 ) -> Generate:
     """A request."""
     return Generate(
@@ -42,6 +57,8 @@ def ask(
         num_ctx=num_ctx,
         num_keep=num_keep,
         shifts=shifts,
+        logprobs=logprobs,
+        shown=list(shown),
     )
 
 
@@ -50,6 +67,9 @@ class Outcome:
     """What came of some requests, by their numbers."""
 
     texts: dict[int, str] = field(default_factory=lambda: defaultdict[int, str](str))
+    logprobs: dict[int, list[TokenLogprobs]] = field(
+        default_factory=lambda: defaultdict[int, list[TokenLogprobs]](list)
+    )
     finished: dict[int, Finished] = field(default_factory=dict[int, Finished])
     failed: dict[int, str] = field(default_factory=dict[int, str])
     order: list[int] = field(default_factory=list[int])
@@ -75,6 +95,7 @@ def run(
             match reply:
                 case Chunk():
                     outcome.texts[reply.id] += reply.text
+                    outcome.logprobs[reply.id] += reply.logprobs
                     outcome.order.append(reply.id)
                 case Finished():
                     outcome.finished[reply.id] = reply
@@ -143,3 +164,11 @@ async def answer(worker: Worker, prompt: str, *, num_predict: int = -1) -> str:
     replies = [reply async for reply in asking(worker, prompt, num_predict=num_predict)]
     assert isinstance(replies[-1], Finished)
     return "".join(reply.text for reply in replies if isinstance(reply, Chunk))
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, commands: str) -> None:
+    """Have a shell script in place of the worker; its third argument is the socket's number."""
+    script = folder / "worker.sh"
+    script.write_text(f"#!/bin/bash\n{commands}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))

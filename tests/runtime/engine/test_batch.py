@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
 import pytest
-from corral.runtime.engine.batch import fit_prompt
-from corral.runtime.engine.decoder import DecodeError, Sampler, Tokens
+from corral.runtime.engine.decoder import DecodeError, Tokens
 from corral.runtime.engine.fake import FakeDecoder
 from corral.runtime.engine.protocol import LoadOptions, Sampling
+from corral.runtime.engine.sampling import Grammar
+from corral.runtime.engine.sequence import fit_prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -100,7 +97,7 @@ def test_a_beginning_in_common_is_evaluated_once() -> None:
     evaluated: list[int] = []
     decode = decoder.decode
 
-    def counted(tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> None:
+    def counted(tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: Tokens) -> None:
         evaluated.append(len(tokens))
         decode(tokens, positions, sequences, wanted)
 
@@ -161,8 +158,8 @@ def test_a_full_context_makes_room_where_that_is_wanted() -> None:
     whole, shifted = ask(1, prompt), ask(2, prompt, shifts=True)
     outcome = run(decoder(num_ctx=64), [whole, shifted])
     assert outcome.finished[1].tokens == 64 - 56 + 1
-    # As many as the context holds, and the beginning is the same.
-    assert outcome.finished[2].tokens == 64
+    # Ten times what the context holds, and the beginning is the same.
+    assert outcome.finished[2].tokens == 640
     assert outcome.texts[2].startswith(outcome.texts[1])
     assert {finished.prompt_tokens for finished in outcome.finished.values()} == {56}
     assert {finished.reason for finished in outcome.finished.values()} == {"length"}
@@ -236,7 +233,7 @@ class Failing(FakeDecoder):
         super().__init__(options)
         self._left = at
 
-    def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: npt.NDArray[np.int8]) -> None:
+    def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: Tokens) -> None:
         self._left -= 1
         if self._left == 0:
             raise DecodeError("the KV cache is full")
@@ -265,17 +262,16 @@ def test_error_a_prompt_without_tokens_is_refused() -> None:
 
 
 class Counting(FakeDecoder):
-    """Counts the samplers that are open."""
+    """Counts the grammars that are open."""
 
     open = 0
 
-    def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> Sampler:
+    def grammar(self, text: str) -> Grammar:
         self.open += 1
-        inner, outer = super().sampler(sampling, prompt), self
+        inner, outer = super().grammar(text), self
 
         class Closing:
-            def sample(self, row: int) -> int:
-                return inner.sample(row)
+            allowed, accept = inner.allowed, inner.accept
 
             def close(self) -> None:
                 outer.open -= 1
@@ -283,14 +279,17 @@ class Counting(FakeDecoder):
         return Closing()
 
 
-def test_every_sampler_is_closed() -> None:
+def test_every_grammar_is_closed() -> None:
     model = Counting(LoadOptions(num_ctx=64, slots=2))
-    run(model, [ask(1, "say:a;"), ask(2, "endless"), ask(3, "say:b;")], meanwhile=cancel(2, after=2))
+    keeping = Sampling(temperature=0, grammar='root ::= "abcdefgh"')
+    requests = [ask(number, "go", sampling=keeping) for number in (1, 2, 3)]
+    outcome = run(model, requests, meanwhile=cancel(2, after=2))
+    assert outcome.texts[1] == outcome.texts[3] == "abcdefgh"
     assert model.open == 0
 
 
 def test_a_prompt_too_long_keeps_its_start_and_its_newest_tokens() -> None:
-    outcome = run(decoder(num_ctx=32), [ask(1, "x" * 100 + "say:cut;", num_keep=4)])
+    outcome = run(decoder(num_ctx=32), [ask(1, "x" * 100 + "say:cut;", num_keep=4, shifts=True)])
     finished = outcome.finished[1]
     assert outcome.texts[1] == "cut"
     assert (finished.prompt_tokens, finished.truncated) == (4 + 14, 109 - 18)

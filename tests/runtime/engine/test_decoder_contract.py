@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from corral.runtime.engine.decoder import DecodeError, Decoder
+from corral.runtime.engine.decoder import AbortedError, DecodeError, Decoder
 from corral.runtime.engine.fake import FakeDecoder
-from corral.runtime.engine.llama import LlamaDecoder
+from corral.runtime.engine.llama.decoder import LlamaDecoder
 from corral.runtime.engine.protocol import LoadOptions, Sampling
 
-from tests.runtime.engine.conftest import GREEDY, ask, cancel, run
+from tests.runtime.engine.conftest import ask, cancel, run
 
 OPTIONS = LoadOptions(num_ctx=128, slots=2, num_batch=64, num_thread=1)
 TEXT = "Wörter, 10 € und 😀: the quick brown fox."
@@ -28,7 +29,7 @@ def decoder(request: pytest.FixtureRequest, smollm2: Path) -> Decoder:
 
 @pytest.fixture(autouse=True)
 def _empty(decoder: Decoder) -> None:  # pyright: ignore[reportUnusedFunction]
-    for slot in range(decoder.slots):
+    for slot in range(decoder.sequences):
         decoder.forget(slot)
 
 
@@ -39,10 +40,7 @@ def evaluate(decoder: Decoder, tokens: list[int], *, slot: int = 0, start: int =
     wanted[-1] = 1
     positions = np.arange(start, start + count, dtype=np.int32)
     decoder.decode(np.array(tokens, np.int32), positions, np.full(count, slot, np.int32), wanted)
-    sampler = decoder.sampler(GREEDY, tokens)
-    token = sampler.sample(count - 1)
-    sampler.close()
-    return token
+    return int(decoder.logits(0).argmax())
 
 
 def test_it_says_what_it_is(decoder: Decoder) -> None:
@@ -116,9 +114,82 @@ def test_a_sequence_may_begin_with_anothers_beginning(decoder: Decoder) -> None:
     assert decoder.can_share
     tokens = decoder.tokenize(SENTENCE)
     whole = evaluate(decoder, tokens, slot=0)
-    decoder.share(0, 1, 4)
+    assert decoder.share(0, 1, 4)
     decoder.forget(0)
     assert evaluate(decoder, tokens[4:], slot=1, start=4) == whole
+
+
+def test_a_beginning_that_is_not_there_is_not_given(decoder: Decoder) -> None:
+    tokens = decoder.tokenize(SENTENCE)
+    evaluate(decoder, tokens[:3], slot=0)
+    assert not decoder.share(0, 1, 4)
+    first = evaluate(decoder, tokens, slot=2)
+    assert evaluate(decoder, tokens, slot=1) == first
+
+
+def test_there_is_a_sequence_for_every_slot_and_each_is_its_own(decoder: Decoder) -> None:
+    assert decoder.sequences >= decoder.slots
+    tokens = decoder.tokenize("a b c")
+    first = evaluate(decoder, tokens, slot=0)
+    for number in range(1, decoder.sequences):
+        assert evaluate(decoder, tokens, slot=number) == first
+
+
+def test_error_an_evaluation_can_be_aborted_and_the_next_is_not(decoder: Decoder) -> None:
+    tokens = decoder.tokenize(SENTENCE)
+    first = evaluate(decoder, tokens)
+    decoder.abort()
+    with pytest.raises(AbortedError, match="it was aborted"):
+        evaluate(decoder, tokens, slot=1)
+    decoder.allow()
+    decoder.forget(1)
+    assert evaluate(decoder, tokens, slot=1) == first
+
+
+def test_any_number_of_threads_offered_gives_the_same_token(decoder: Decoder) -> None:
+    tokens = decoder.tokenize(SENTENCE)
+    first = evaluate(decoder, tokens)
+    for number, threads in enumerate(decoder.threads, 1):
+        decoder.use_threads(threads)
+        assert evaluate(decoder, tokens, slot=number) == first
+
+
+def test_a_grammar_is_kept_to(decoder: Decoder) -> None:
+    keeping = Sampling(grammar='root ::= "Lyon, not Paris"')
+    outcome = run(decoder, [ask(1, SENTENCE, sampling=keeping), ask(2, SENTENCE, num_predict=3)])
+    assert outcome.texts[1] == "Lyon, not Paris"
+    assert outcome.finished[1].reason == "stop"
+
+
+@pytest.mark.parametrize("text", ["rubbish", 'other ::= "a"', "root ::= [", 'root ::= "a" absent'])
+def test_error_a_grammar_that_is_none_fails_its_request_alone(decoder: Decoder, text: str) -> None:
+    asked = [ask(1, SENTENCE, sampling=Sampling(grammar=text)), ask(2, SENTENCE, num_predict=3)]
+    outcome = run(decoder, asked)
+    assert "the grammar cannot be read" in outcome.failed[1]
+    assert outcome.finished[2].tokens == 3
+
+
+def test_logprobs_are_of_the_tokens_that_were_said(decoder: Decoder) -> None:
+    outcome = run(decoder, [ask(1, SENTENCE, num_predict=6, logprobs=3)])
+    said = outcome.logprobs[1]
+    assert len(said) == 6
+    assert b"".join(item.chosen.token for item in said).decode() == outcome.texts[1]
+    for item in said:
+        assert item.top[0] == item.chosen  # it is greedy
+        assert [other.logprob for other in item.top] == sorted((other.logprob for other in item.top), reverse=True)
+        assert 0 < sum(math.exp(other.logprob) for other in item.top) <= 1.0001
+
+
+def test_a_special_token_is_text_where_that_is_wanted(decoder: Decoder) -> None:
+    end = decoder.describe().eos
+    token = decoder.special_token(end)
+    assert token is not None
+    assert decoder.spelling(token).decode() == end
+    certain = Sampling(temperature=0, logit_bias={token: math.inf})
+    shown = run(decoder, [ask(1, SENTENCE, num_predict=2, sampling=certain, shown=[end])])
+    assert (shown.texts[1], shown.finished[1].reason) == (end * 2, "length")
+    hidden = run(decoder, [ask(1, SENTENCE, num_predict=2, sampling=certain)])
+    assert (hidden.texts[1], hidden.finished[1].reason) == ("", "stop")
 
 
 def test_error_a_gap_in_the_positions_is_refused_and_does_no_harm(decoder: Decoder) -> None:
@@ -136,13 +207,13 @@ def test_the_loop_ends_at_num_predict(decoder: Decoder) -> None:
 
 
 def test_the_loop_ends_when_the_context_is_full(decoder: Decoder) -> None:
-    finished = run(decoder, [ask(1, SENTENCE, num_ctx=16)]).finished[1]
+    finished = run(decoder, [ask(1, SENTENCE, num_ctx=48)]).finished[1]
     # The last token is answered but never evaluated, so it needs no room.
-    assert (finished.reason, finished.prompt_tokens + finished.tokens) == ("length", 16 + 1)
+    assert (finished.reason, finished.prompt_tokens + finished.tokens) == ("length", 48 + 1)
 
 
 def test_the_loop_cuts_a_prompt_that_is_too_long(decoder: Decoder) -> None:
-    outcome = run(decoder, [ask(1, SENTENCE * 50, num_predict=3)])
+    outcome = run(decoder, [ask(1, SENTENCE * 50, num_predict=3, shifts=True)])
     finished = outcome.finished[1]
     assert finished.prompt_tokens + finished.truncated == len(decoder.tokenize(SENTENCE * 50))
     assert finished.prompt_tokens < decoder.num_ctx
