@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
 import sys
 from contextlib import aclosing
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from corral.runtime.engine.process import (
     ModelLoadError,
-    RequestFailedError,
+    RequestRefusedError,
     StoppingError,
     UnreadRequestError,
     Worker,
     WorkerDiedError,
 )
-from corral.runtime.engine.protocol import Chunk, LoadOptions
+from corral.runtime.engine.protocol import (
+    Beat,
+    Chunk,
+    Frames,
+    Load,
+    Loaded,
+    LoadOptions,
+    decode_reply,
+    frame,
+)
 from corral.store.errors import FileError
 
 from tests.runtime.conftest import PATIENCE, freeze, kill
-from tests.runtime.engine.conftest import SMALL, answer, asking, in_loop, loaded
+from tests.runtime.engine.conftest import SMALL, answer, ask, asking, in_loop, loaded, pretend
 
 
 def test_a_worker_answers_several_at_once() -> None:
@@ -122,6 +136,7 @@ def test_error_what_is_no_model_is_refused_with_the_reason(
         with pytest.raises(ModelLoadError, match=r"model 'tiny' cannot be loaded: .*error") as caught:
             await Worker.start("tiny", str(broken), SMALL)
         assert "\n" not in str(caught.value)
+        assert str(tmp_path) not in str(caught.value)
 
     in_loop(run)
 
@@ -135,7 +150,7 @@ def test_error_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_error_a_worker_that_dies_while_loading_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _pretend(monkeypatch, tmp_path, "echo the machine is on fire >&2; kill -SEGV $$")
+    pretend(monkeypatch, tmp_path, "echo the machine is on fire >&2; kill -SEGV $$")
 
     async def run() -> None:
         with pytest.raises(WorkerDiedError, match=r"SIGSEGV \(the machine is on fire\)"):
@@ -148,7 +163,7 @@ def test_error_a_worker_that_dies_while_loading_is_reported(monkeypatch: pytest.
 def test_error_a_line_of_any_length_on_stderr_is_cut(
     size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _pretend(monkeypatch, tmp_path, f"echo first >&2; head -c {size} /dev/zero | tr '\\0' a >&2; exit 3")
+    pretend(monkeypatch, tmp_path, f"echo first >&2; head -c {size} /dev/zero | tr '\\0' a >&2; exit 3")
 
     async def run() -> None:
         with pytest.raises(WorkerDiedError, match=r"exit status 3 \(a{500}\)$"):
@@ -168,7 +183,7 @@ def test_error_a_line_of_any_length_on_stderr_is_cut(
 def test_error_where_the_engine_was_built_is_not_told(
     said: str, shown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _pretend(monkeypatch, tmp_path, f"echo '{said}' >&2; echo >&2; exit 3")
+    pretend(monkeypatch, tmp_path, f"echo '{said}' >&2; echo >&2; exit 3")
 
     async def run() -> None:
         with pytest.raises(WorkerDiedError) as caught:
@@ -226,7 +241,7 @@ def test_error_closing_a_worker_ends_its_requests() -> None:
 def test_error_a_worker_that_sends_garbage_is_ended(
     garbage: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _pretend(monkeypatch, tmp_path, f"printf '{garbage}' >&$3; exec sleep {PATIENCE}")
+    pretend(monkeypatch, tmp_path, f"printf '{garbage}' >&$3; exec sleep {PATIENCE}")
 
     async def run() -> None:
         with pytest.raises(WorkerDiedError, match=r"signal: SIGKILL \(.*frame of"):
@@ -238,7 +253,7 @@ def test_error_a_worker_that_sends_garbage_is_ended(
 def test_error_a_worker_that_sends_half_a_frame_and_ends_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    _pretend(monkeypatch, tmp_path, r"printf '\000\000\000\377half' >&$3; exit 3")
+    pretend(monkeypatch, tmp_path, r"printf '\000\000\000\377half' >&$3; exit 3")
 
     async def run() -> None:
         with pytest.raises(WorkerDiedError, match="exit status 3"):
@@ -257,43 +272,91 @@ def test_error_without_a_python_to_start_the_reason_is_given(monkeypatch: pytest
     in_loop(run)
 
 
-def test_a_load_that_nobody_waits_for_leaves_no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    _pretend(monkeypatch, tmp_path, f"echo $$ > {tmp_path}/pid; exec sleep {PATIENCE}")
-
-    async def run() -> None:
-        loading = asyncio.create_task(Worker.start("tiny", "fake:0", SMALL))
-        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
-            await asyncio.sleep(0.01)
-        loading.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await loading
-        assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
-
-    in_loop(run)
-
-
-def test_a_load_given_up_at_any_moment_leaves_no_process() -> None:
-    async def run() -> None:
-        for turns in range(0, 40, 4):
-            loading = asyncio.create_task(Worker.start("tiny", "fake:0", SMALL))
-            for _ in range(turns):
-                await asyncio.sleep(0)
-            loading.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await loading
-        assert not [child for child in psutil.Process().children() if "corral.runtime.engine.worker" in child.cmdline()]
-
-    in_loop(run)
-
-
 def test_error_a_prompt_the_engine_refuses_fails_alone(smollm2: Path) -> None:
     async def run() -> None:
         async with loaded(str(smollm2)) as worker:
-            with pytest.raises(RequestFailedError, match="model 'tiny': the prompt has no tokens"):
+            with pytest.raises(RequestRefusedError, match="model 'tiny': the prompt has no tokens"):
                 await answer(worker, "")
             assert await answer(worker, "Once upon a time", num_predict=2)
 
     in_loop(run)
+
+
+@pytest.mark.parametrize("name", ["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGKILL"])
+def test_error_whatever_kills_a_worker_its_requests_get_one_error_and_the_next_is_served(name: str) -> None:
+    async def run() -> None:
+        async with loaded("fake:0.01") as worker:
+            streams = [asking(worker, "endless"), asking(worker, "endless too")]
+            for stream in streams:
+                await anext(stream)
+            os.kill(worker.pid, signal.Signals[name])
+            for stream in streams:
+                with pytest.raises(WorkerDiedError, match=f"signal: {name}") as caught:
+                    async for _ in stream:
+                        pass
+                assert ("memory may have run out" in str(caught.value)) == (name == "SIGKILL")
+                assert "loaded anew" in str(caught.value.hint)
+        async with loaded() as again:
+            assert await answer(again, "say:here again;") == "here again"
+
+    in_loop(run)
+
+
+def test_error_a_signal_without_a_name_is_given_by_its_number() -> None:
+    async def run() -> None:
+        async with loaded() as worker:
+            asked = asyncio.create_task(answer(worker, "endless"))
+            await asyncio.sleep(0)
+            os.kill(worker.pid, signal.SIGRTMIN + 3)
+            with pytest.raises(WorkerDiedError, match=f"signal: {signal.SIGRTMIN + 3}"):
+                await asked
+
+    in_loop(run)
+
+
+def test_the_end_of_the_server_ends_a_worker_that_is_loading(tmp_path: Path) -> None:
+    pipe = tmp_path / "model"
+    os.mkfifo(pipe)  # whoever opens it waits for somebody to write
+    (tmp_path / "numpy.py").write_text(f"open({str(pipe)!r}).read()\n")
+    ours, process = _worker("fake:0", PYTHONPATH=str(tmp_path))
+    with process:
+        with ours:
+            assert Frames().feed(ours.recv(1 << 16))  # a first beat: it has begun
+        assert process.wait(PATIENCE) == 0
+
+
+def test_a_worker_offers_itself_when_memory_runs_out_and_leaves_no_core() -> None:
+    async def run() -> None:
+        async with loaded() as worker:
+            process = Path(f"/proc/{worker.pid}")
+            assert process.joinpath("oom_score_adj").read_text().strip() == "1000"
+            assert psutil.Process(worker.pid).rlimit(psutil.RLIMIT_CORE) == (0, 0)
+            assert os.getsid(worker.pid) == os.getpgid(worker.pid) == worker.pid
+
+    in_loop(run)
+
+
+def test_what_the_user_sets_for_the_engine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GGML_NO_BACKTRACE", "0")
+
+    async def run() -> None:
+        async with loaded() as worker:
+            variables = psutil.Process(worker.pid).environ()
+            assert variables["GGML_NO_BACKTRACE"] == "0"
+            assert variables["PYTHONUNBUFFERED"] == "1"
+
+    in_loop(run)
+
+
+def test_a_worker_lives_audibly_however_long_an_evaluation_takes() -> None:
+    ours, process = _worker(f"fake:{PATIENCE * 10}")
+    with process, ours:
+        heard, frames = [0], Frames()
+        ours.sendall(frame(ask(1, "never answered")))
+        while heard[-1] < 3:
+            replies = [decode_reply(body) for body in frames.feed(ours.recv(1 << 16))]
+            assert all(isinstance(reply, Beat | Loaded) for reply in replies)
+            heard.append(heard[-1] + sum(isinstance(reply, Beat) for reply in replies))
 
 
 def test_closing_a_worker_twice_does_no_harm() -> None:
@@ -305,9 +368,15 @@ def test_closing_a_worker_twice_does_no_harm() -> None:
     in_loop(run)
 
 
-def _pretend(monkeypatch: pytest.MonkeyPatch, folder: Path, commands: str) -> None:
-    """Have a shell script in place of the worker; its third argument is the socket's number."""
-    script = folder / "worker.sh"
-    script.write_text(f"#!/bin/bash\n{commands}\n")
-    script.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(script))
+def _worker(path: str, **variables: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """A worker process, and its socket."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE)
+    load = msgspec.json.encode(Load(path, SMALL)).decode()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "corral.runtime.engine.worker", str(theirs.fileno()), load],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, **variables},
+        )
+    return ours, process
