@@ -24,6 +24,7 @@ from ..store.gguf import GGUF
 from ..store.local import Store
 from ..store.name import Name
 from ..store.tags import TaggedModel
+from .engine.protocol import Adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class ModelFacts:
     messages: tuple[describe.StoredMessage, ...]
     parameters: dict[str, Value]
     has_projector: bool
+    adapters: tuple[Adapter, ...] = ()
+    """In the order they are named; all of them are applied."""
 
     @property
     def digest(self) -> Digest | None:
@@ -65,11 +68,18 @@ class ModelFacts:
             return choose(self.template, self.header.chat_template or "")
 
     @property
+    def has_infill(self) -> bool:
+        """Whether the weights name special tokens for a text with a gap; an older file calls them otherwise."""
+        sets = (("fim_pre", "fim_suf", "fim_mid"), ("prefix", "suffix", "middle"))
+        keys = self.header.metadata.keys()
+        return any(all(f"tokenizer.ggml.{name}_token_id" in keys for name in names) for names in sets)
+
+    @property
     def capabilities(self) -> list[str]:
         """What it can do, by Ollama's words and in its order."""
         if self.header.own("pooling_type") is not None:
             return ["embedding"]
-        known = self.shown_choice.capabilities
+        known = self.shown_choice.capabilities | ({"insert"} if self.has_infill else set())
         found = ["completion"]
         if self.header.own("vision.block_count") is not None:
             found.append("vision")
@@ -117,6 +127,7 @@ def served(store: Store, name: Name) -> ServedModel:
         messages=tuple(describe.read_messages(store, model.layers)),
         parameters=read_parameters(store, model),
         has_projector=bool(model.of_type(manifest.PROJECTOR)),
+        adapters=tuple(Adapter(str(store.blobs.path(layer.digest))) for layer in model.of_type(manifest.ADAPTER)),
         tagged=tagged,
     )
 
@@ -139,6 +150,9 @@ def planned(store: Store, name: Name, modelfile: Modelfile, folder: Path) -> Mod
         messages=tuple(describe.read_messages(store, made.layers)),
         parameters=merge_parameters(base.parameters, recipe.parameters),
         has_projector=any(layer.media_type == manifest.PROJECTOR for layer in made.layers),
+        adapters=tuple(
+            Adapter(str(layer_path(store, layer))) for layer in made.layers if layer.media_type == manifest.ADAPTER
+        ),
     )
 
 

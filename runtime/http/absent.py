@@ -10,14 +10,12 @@ from .errors import AbsentError, answering, anthropic_error, ollama_error, opena
 
 _ROUTES = {
     ollama_error: (
-        "/api/embed",
-        "/api/embeddings",
         "/api/create",
         "/api/pull",
         "/api/push",
         "/api/blobs/{digest}",
     ),
-    openai_error: ("/v1/completions", "/v1/embeddings", "/v1/responses"),
+    openai_error: ("/v1/completions", "/v1/responses"),
     anthropic_error: ("/v1/messages",),
 }
 

@@ -156,6 +156,12 @@ def test_copy_and_delete(client: ollama.Client) -> None:
 
 
 def test_error_what_is_still_to_come_says_so(client: ollama.Client) -> None:
-    with pytest.raises(ollama.ResponseError, match="/api/embed is not supported yet") as caught:
+    with pytest.raises(ollama.ResponseError, match="/api/create is not supported yet") as caught:
+        client.create(model="copy", from_="smol")
+    assert caught.value.status_code == 501
+
+
+def test_error_of_embeddings_from_a_model_that_generates(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match='"smol" does not support embeddings') as caught:
         client.embed("smol", "hello")
     assert caught.value.status_code == 501
