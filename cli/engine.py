@@ -6,7 +6,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING
 
-from ..store.errors import InputError
+from ..store.errors import InputError, shown
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -22,17 +22,38 @@ def engine_defaults(settings: Settings) -> EngineDefaults:
         num_ctx=settings.count("CONTEXT_LENGTH", 0),
         num_thread=settings.count("NUM_THREAD", 0),
         deterministic=settings.flag("DETERMINISTIC"),
-        keep_alive=_keep_alive(settings),
+        keep_alive=_duration(settings, "KEEP_ALIVE"),
+        flash_attention=settings.flag("FLASH_ATTENTION") if settings.text("FLASH_ATTENTION") else None,
+        kv_cache_type=_cache_type(settings),
+        load_timeout=_duration(settings, "LOAD_TIMEOUT"),
+        gpu_overhead=settings.count("GPU_OVERHEAD", 0),
+        spread=settings.flag("SCHED_SPREAD"),
     )
 
 
-def _keep_alive(settings: Settings) -> float:
+def _duration(settings: Settings, name: str) -> float:
     from ..runtime.schedule.duration import parse_duration
 
     try:
-        return parse_duration(settings.text("KEEP_ALIVE") or "5m")
+        return parse_duration(settings.text(name) or "5m")
     except InputError as error:
-        raise InputError(f"{settings.variable('KEEP_ALIVE')}: {error}", hint=error.hint) from None
+        raise InputError(f"{settings.variable(name)}: {error}", hint=error.hint) from None
+
+
+def _cache_type(settings: Settings) -> str:
+    from ..runtime.schedule.memory import CACHE_TYPES
+
+    name = settings.text("KV_CACHE_TYPE").lower() or "f16"
+    variable = settings.variable("KV_CACHE_TYPE")
+    if name not in CACHE_TYPES:
+        raise InputError(f"{variable}: {shown(name)} is no type of KV cache", hint=f"one of {', '.join(CACHE_TYPES)}")
+    is_off = settings.text("FLASH_ATTENTION") and not settings.flag("FLASH_ATTENTION")
+    if is_off and name not in CACHE_TYPES[:3]:
+        raise InputError(
+            f"{variable}: a KV cache of {name} needs flash attention, which {settings.variable('FLASH_ATTENTION')} turns off",
+            hint="unset one of the two",
+        )
+    return name
 
 
 def start_logging(settings: Settings) -> None:

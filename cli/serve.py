@@ -25,8 +25,8 @@ def command() -> None:
         origins=settings.origins,
         loopback=is_loopback(host),
         version=settings.text("OLLAMA_VERSION") or API_LEVEL,
-        max_loaded=settings.count("MAX_LOADED_MODELS", 0) or 3,
-        max_queue=settings.count("MAX_QUEUE", 512),
+        max_loaded=settings.count("MAX_LOADED_MODELS", 0),
+        max_queue=settings.count("MAX_QUEUE", 0),
     )
     listener = bind(host, port)
     bound = listener.getsockname()[1]

@@ -47,7 +47,8 @@ def check_capabilities(model: ModelFacts, request: InferenceRequest) -> frozense
     if task.think and "thinking" not in known:
         raise UnsupportedError(f'"{request.model}" does not support thinking')
     wanted, name = (task.tools, "tools") if is_chat else (task.suffix, "insert")
-    if wanted and name not in known:
+    can = name in known or (name == "insert" and not own and model.has_infill)
+    if wanted and not can:
         raise UnsupportedError("{}/{}/{}:{} does not support ".format(*model.name.parts) + name)
     return known
 
@@ -65,7 +66,8 @@ def _templates(model: ModelFacts, task: Chat | Completion) -> Templates:
         if task.raw:
             return Templates()
         if task.template or task.suffix:
-            return Templates(go=task.template or model.template)
+            go = task.template or model.template
+            return Templates(go=go, has_infill=bool(task.suffix) and "insert" not in template_capabilities(go))
     choice = model.choice
     jinja = model.header.chat_template if choice.kind == "gguf" else ""
     return Templates(go=model.template if choice.kind == "template" else "", jinja=jinja or "")

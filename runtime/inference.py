@@ -17,9 +17,11 @@ from .dialogue.history import Prompt, fit
 from .dialogue.prompt import MAX_PROMPT, Draft
 from .drafting import check_capabilities, draft_prompt
 from .engine.process import UnreadRequestError, Worker
-from .engine.protocol import Chunk, LoadOptions
-from .options import EngineDefaults, load_options, merged_options, sampling_options, stop_texts, whole
+from .engine.protocol import Chunk
+from .options import EngineDefaults, load_options, merged_options, most_tokens, sampling_options, stop_texts, whole
+from .relay import relayed
 from .request import Chat, Done, Event, InferenceRequest, Text, UnsupportedError
+from .schedule.policy import Wanted
 from .schedule.pool import ModelKey, Pool
 from .served import ModelFacts, ServedModel, served
 
@@ -34,7 +36,7 @@ class _Plan:
     model: ModelFacts
     draft: Draft
     options: dict[str, Value]
-    load: LoadOptions
+    wanted: Wanted
     keep_alive: float
 
     @property
@@ -71,7 +73,8 @@ class Inference:
         may_retry = True
         while True:
             try:
-                async with aclosing(self._attempt(plan, started)) as events:
+                # A client who reads slowly shall not keep his slot longer than it takes to answer him.
+                async with aclosing(relayed(self._attempt(plan, started))) as events:
                     async for event in events:
                         may_retry = False
                         yield event
@@ -83,23 +86,23 @@ class Inference:
                 return
 
     async def _attempt(self, plan: _Plan, started: float) -> AsyncGenerator[Event]:
-        name, options, num_ctx = str(plan.model.name), plan.options, plan.load.num_ctx
-        async with self.pool.lease(plan.key, plan.load, plan.keep_alive) as runner:
+        name, options = str(plan.model.name), plan.options
+        async with self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=plan.request.client) as runner:
+            num_ctx = min(plan.wanted.options.num_ctx, runner.options.num_ctx)
 
             async def worker() -> Worker:
                 return runner.worker
 
             loaded = time.perf_counter()
-            prompt = await _fitted(plan, worker)
+            prompt = await _fitted(plan, num_ctx, worker)
             stream = runner.worker.generate(
                 prompt.text,
                 sampling=sampling_options(options, num_ctx),
                 stop=stop_texts(options),
-                num_predict=whole(options, "num_predict"),
+                num_predict=most_tokens(options, num_ctx),
                 num_ctx=num_ctx,
                 num_keep=whole(options, "num_keep"),
-                # A history cut to fit may leave no room for an answer.
-                shifts=prompt.dropped > 0,
+                shifts=plan.request.shift,
                 name=name,
             )
             async with aclosing(stream):
@@ -128,13 +131,14 @@ class Inference:
             return await self._prompt(plan)
 
     async def _prompt(self, plan: _Plan) -> Prompt:
+        client = plan.request.client
         async with AsyncExitStack() as held:
 
             async def worker() -> Worker:
-                lease = self.pool.lease(plan.key, plan.load, plan.keep_alive)
+                lease = self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=client, takes_slot=False)
                 return (await held.enter_async_context(lease)).worker
 
-            return await _fitted(plan, worker)
+            return await _fitted(plan, plan.wanted.options.num_ctx, worker)
 
     async def load(self, request: InferenceRequest) -> Done:
         """Only load the model, or unload it when keep_alive is 0."""
@@ -142,11 +146,11 @@ class Inference:
         model = await self._asked(request)
         keep_alive = self._keep_alive(request)
         if keep_alive == 0:
-            self.pool.unload(model.weights)
+            self.pool.unload(_key(model))
             return Done(reason="unload", total=time.perf_counter() - started, load=0.0)
         await asyncio.to_thread(check_capabilities, model, request)
-        options = load_options(model, merged_options(model, request.options), self._defaults)
-        async with self.pool.lease(_key(model), options, keep_alive):
+        wanted = await self._wanted(model, merged_options(model, request.options))
+        async with self.pool.lease(_key(model), wanted, keep_alive, client=request.client, takes_slot=False):
             seconds = time.perf_counter() - started
         return Done(reason="load", total=seconds, load=seconds)
 
@@ -155,8 +159,12 @@ class Inference:
         # In a thread: which template is used depends on what they can do, and parsing them may be slow.
         draft = await asyncio.to_thread(draft_prompt, model, request)
         options = merged_options(model, request.options)
-        load = load_options(model, options, self._defaults)
-        return _Plan(request, model, draft, options, load, self._keep_alive(request))
+        wanted = await self._wanted(model, options)
+        return _Plan(request, model, draft, options, wanted, self._keep_alive(request))
+
+    async def _wanted(self, model: ModelFacts, options: Mapping[str, Value]) -> Wanted:
+        # In a thread: the engine may be asked for its devices.
+        return await asyncio.to_thread(load_options, model, options, self._defaults, self.pool.placer.vram)
 
     async def _asked(self, request: InferenceRequest) -> ModelFacts:
         if model := self._files.get(request.model):
@@ -170,17 +178,17 @@ class Inference:
         return self._defaults.keep_alive if request.keep_alive is None else request.keep_alive
 
 
-async def _fitted(plan: _Plan, worker: Callable[[], Awaitable[Worker]]) -> Prompt:
+async def _fitted(plan: _Plan, num_ctx: int, worker: Callable[[], Awaitable[Worker]]) -> Prompt:
     """The prompt; the worker is asked for only when the text depends on the model's tokens."""
     name, draft = str(plan.model.name), plan.draft
     if draft.templates.mentions_tokens:
         facts = (await worker()).loaded
-        draft = replace(draft, templates=replace(draft.templates, bos=facts.bos, eos=facts.eos))
+        draft = replace(draft, templates=replace(draft.templates, bos=facts.bos, eos=facts.eos, infill=facts.infill))
 
     async def count(text: str) -> int:
         return await (await worker()).count(text, name=name)
 
-    prompt = await fit(draft, plan.load.num_ctx, count)
+    prompt = await fit(draft, num_ctx, count)
     if (size := len(prompt.text)) > MAX_PROMPT:
         raise InputError(f"the prompt has {size} characters, at most {MAX_PROMPT} are taken")
     if prompt.dropped:
@@ -200,4 +208,4 @@ def _refuse_unsupported(plan: _Plan) -> None:
 
 
 def _key(model: ModelFacts) -> ModelKey:
-    return ModelKey(str(model.name), model.digest, model.weights)
+    return ModelKey(str(model.name), model.digest, model.weights, model.adapters)

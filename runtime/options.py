@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_options
 from ..store.errors import InputError
 from .dialogue.prompt import MAX_PROMPT
 from .engine.protocol import LoadOptions, Sampling
+from .schedule.policy import Wanted
 from .served import ModelFacts
 
 log = logging.getLogger(__name__)
 
 DEFAULT_CONTEXT = 4096
+_CONTEXTS = ((47 << 30, 262144), (23 << 30, 32768))
+"""The default where GPUs have so many bytes together, as in Ollama."""
+_LONGEST_ANSWER = 10
+"""Contexts' worth of tokens, unless a request says that it wants no limit."""
 MAX_BATCH = 2048
 """Tokens evaluated at once: the engine allocates logits for each, and more make nothing faster."""
 MAX_STOPS = 256
@@ -30,10 +35,18 @@ class EngineDefaults:
 
     slots: int = 4
     num_ctx: int = 0
-    """0: 4096, or the model's own context where that is smaller."""
+    """0: by the memory of the GPUs, or the model's own context where that is smaller."""
     num_thread: int = 0
     deterministic: bool = False
     keep_alive: float = 300.0
+    flash_attention: bool | None = None
+    kv_cache_type: str = "f16"
+    load_timeout: float = 300.0
+    """Seconds without progress that end a load; 0 for no end."""
+    gpu_overhead: int = 0
+    """Bytes left free on each GPU."""
+    spread: bool = False
+    """Whether each model is spread over all GPUs."""
 
 
 def merged_options(model: ModelFacts, asked: Mapping[str, object]) -> dict[str, Value]:
@@ -48,22 +61,39 @@ def merged_options(model: ModelFacts, asked: Mapping[str, object]) -> dict[str, 
     return merge_parameters(stored, given)
 
 
-def load_options(model: ModelFacts, options: Mapping[str, Value], defaults: EngineDefaults) -> LoadOptions:
-    """How the model is to be loaded."""
+def load_options(
+    model: ModelFacts, options: Mapping[str, Value], defaults: EngineDefaults, vram: Callable[[], int]
+) -> Wanted:
+    """How the model is to be loaded. `vram`, the bytes of all GPUs, is asked only where nobody says how much context."""
     trained = model.header.context_length or 1 << 20
-    wanted = _positive(options, "num_ctx") or defaults.num_ctx or DEFAULT_CONTEXT
+    asked = _positive(options, "num_ctx") or defaults.num_ctx
     threads = min(whole(options, "num_thread"), defaults.num_thread or len(os.sched_getaffinity(0)))
-    use_mmap = options.get("use_mmap")
-    return LoadOptions(
-        num_ctx=max(4, min(wanted, trained, _MAX_CELLS // defaults.slots)),
+    loaded = LoadOptions(
+        num_ctx=max(4, min(asked or _auto_context(vram()), trained, _MAX_CELLS // defaults.slots)),
         slots=defaults.slots,
         num_batch=min(_positive(options, "num_batch") or 512, MAX_BATCH),
-        num_gpu=whole(options, "num_gpu"),
+        num_gpu=max(-1, whole(options, "num_gpu")),
         main_gpu=whole(options, "main_gpu"),
-        use_mmap=use_mmap is not False,
+        use_mmap=options.get("use_mmap") is not False,
         num_thread=threads if threads > 0 else defaults.num_thread,
+        flash_attention=defaults.flash_attention,
+        kv_cache_type=defaults.kv_cache_type,
+        adapters=model.adapters,
+        embeds=model.header.own("pooling_type") is not None,
         deterministic=defaults.deterministic,
     )
+    main_gpu = loaded.main_gpu if options.get("main_gpu") is not None else None
+    return Wanted(options=loaded, is_elastic=not asked, main_gpu=main_gpu, header=model.header)
+
+
+def _auto_context(vram: int) -> int:
+    return next((num_ctx for least, num_ctx in _CONTEXTS if vram >= least), DEFAULT_CONTEXT)
+
+
+def most_tokens(options: Mapping[str, Value], num_ctx: int) -> int:
+    """The most tokens an answer may have; 0 is without limit, for who says so."""
+    asked, most = whole(options, "num_predict"), _LONGEST_ANSWER * num_ctx
+    return asked if 0 <= asked <= most else most
 
 
 def sampling_options(options: Mapping[str, Value], num_ctx: int) -> Sampling:

@@ -58,6 +58,10 @@ class InferenceRequest:
     task: Chat | Completion
     options: Mapping[str, object] = field(default_factory=dict[str, object])
     keep_alive: float | None = None
+    shift: bool = True
+    """Whether generation goes on, with the oldest tokens forgotten, when the context is full."""
+    client: str = ""
+    """Who asks: clients take turns."""
 
 
 @dataclass(frozen=True, slots=True)

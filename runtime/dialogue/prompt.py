@@ -29,11 +29,15 @@ class Templates:
     jinja: str = ""
     bos: str = ""
     eos: str = ""
+    has_infill: bool = False
+    """Whether the model has special tokens for a text with a gap, and no template says otherwise."""
+    infill: tuple[str, str, str] | None = None
+    """Those tokens: before the text, before what follows the gap, before what belongs into it."""
 
     @property
     def mentions_tokens(self) -> bool:
-        """Whether what is rendered may depend on `bos` and `eos`."""
-        return not self.go and ("bos_token" in self.jinja or "eos_token" in self.jinja)
+        """Whether what is rendered may depend on the model's special tokens."""
+        return self.has_infill or (not self.go and ("bos_token" in self.jinja or "eos_token" in self.jinja))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +71,11 @@ class Draft:
         templates = self.templates
         if self.is_raw:
             return prompt
+        if self.suffix and templates.has_infill:
+            if not templates.infill:
+                raise TemplateError("the model's tokens for a text with a gap are not in its vocabulary")
+            before, after, middle = templates.infill
+            return f"{before}{prompt}{after}{self.suffix}{middle}"
         if self.suffix:
             return render_infill(_template(templates.go), prompt, self.suffix, think=conversation.think)
         if templates.jinja and not templates.go:

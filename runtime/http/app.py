@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,12 +14,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from ...modelfile.level import API_LEVEL
 from ...store.local import Store
+from ..embedding import Embedding
 from ..engine.process import Worker
 from ..inference import EngineDefaults, Inference
+from ..schedule.placing import Placer, gpus
 from ..schedule.pool import Pool, Starter
 from ..served import ModelFacts
 from .absent import absent_routes
 from .access import Access
+from .embeddings import EmbeddingsDialect
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
 
@@ -31,12 +35,20 @@ def make_app(
     origins: Sequence[str] = (),
     loopback: bool = True,
     version: str = API_LEVEL,
-    max_loaded: int = 3,
-    max_queue: int = 512,
-    start: Starter = Worker.start,
+    max_loaded: int = 0,
+    max_queue: int = 0,
+    start: Starter | None = None,
+    placer: Placer | None = None,
 ) -> Starlette:
-    """The application. The end of its lifespan ends the workers, and the requests with them."""
-    pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start)
+    """The application. The end of its lifespan ends the workers, and the requests with them.
+
+    0 for `max_loaded` is three for each GPU, for `max_queue` 512. Who brings workers of his own with `start` has no
+    devices, unless a `placer` says otherwise.
+    """
+    if start is None:
+        start = partial(Worker.start, load_timeout=defaults.load_timeout)
+        placer = placer or Placer(devices=gpus, overhead=defaults.gpu_overhead, spread=defaults.spread)
+    pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start, placer=placer)
     inference = Inference(store, pool, defaults, files or {})
 
     @asynccontextmanager
@@ -44,16 +56,19 @@ def make_app(
         yield
         await pool.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *OllamaDialect(inference, version=version).routes(),
             *OpenAIDialect(inference).routes(),
+            *EmbeddingsDialect(Embedding(inference, defaults, files or {})).routes(),
             *absent_routes(),
         ],
         middleware=[Middleware(Access, origins=origins, loopback=loopback)],
         exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug},
         lifespan=lifespan,
     )
+    app.state.pool = pool
+    return app
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

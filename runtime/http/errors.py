@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePath
 from typing import TypeAlias
 
@@ -19,8 +19,9 @@ from ...store.errors import (
     RemoteError,
     one_line,
 )
+from ..embedding import NoEmbeddingsError
 from ..engine.process import StoppingError
-from ..schedule.pool import BusyError
+from ..schedule.pool import RETRY_AFTER, BusyError
 from .stream import BodyTooLargeError
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -47,15 +48,15 @@ def answering(handler: Handler, reply: Callable[[CorralError], Response]) -> Han
 
 
 def status_of(error: CorralError) -> int:
-    """404 for a missing model, 413 for a body that is too large, 501 for what is to come, 400 for other input, 503 when
-    the server is busy or stops, else 500.
+    """404 for a missing model, 413 for a body that is too large, 501 for what is to come and for embeddings of a model that
+    gives none, 400 for other input, 503 when the server is busy or stops, else 500.
     """
     match error:
         case ModelNotFoundError():
             return 404
         case BodyTooLargeError():
             return 413
-        case AbsentError():
+        case AbsentError() | NoEmbeddingsError():
             return 501
         case InputError():
             return 400
@@ -77,7 +78,7 @@ def ollama_body(error: CorralError) -> dict[str, object]:
 
 def ollama_error(error: CorralError) -> Response:
     """Ollama's error reply."""
-    return JSONResponse(ollama_body(error), status_of(error))
+    return _reply(error, ollama_body(error))
 
 
 def openai_body(error: CorralError) -> dict[str, object]:
@@ -88,13 +89,18 @@ def openai_body(error: CorralError) -> dict[str, object]:
 
 def openai_error(error: CorralError) -> Response:
     """OpenAI's error reply."""
-    return JSONResponse(openai_body(error), status_of(error))
+    return _reply(error, openai_body(error))
 
 
 def anthropic_error(error: CorralError) -> Response:
     """Anthropic's error reply."""
     body = {"type": "error", "error": {"type": "api_error", "message": _text(error)}}
-    return JSONResponse(body, status_of(error))
+    return _reply(error, body)
+
+
+def _reply(error: CorralError, body: Mapping[str, object]) -> Response:
+    headers = {"Retry-After": str(RETRY_AFTER)} if isinstance(error, BusyError) else None
+    return JSONResponse(body, status_of(error), headers)
 
 
 def _text(error: CorralError) -> str:

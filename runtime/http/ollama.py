@@ -19,7 +19,7 @@ from ..inference import Inference
 from ..request import Chat, Completion, Done, Event, InferenceRequest, UnsupportedError
 from ..schedule.duration import parse_duration
 from .errors import answering, ollama_body, ollama_error
-from .stream import collect, line, read_body, respond, while_connected
+from .stream import client_of, collect, line, read_body, respond, while_connected
 from .types import ChatRequest, CopyRequest, GenerateRequest, ModelRequest, ShowRequest, decode
 
 _FOREVER = 200 * 365 * 86400.0
@@ -78,8 +78,8 @@ class OllamaDialect:
                     "digest": key.digest.hex if key.digest else "",
                     "details": details,
                     "expires_at": (datetime.now(UTC).astimezone() + left).isoformat(),
-                    "size_vram": 0,
-                    "context_length": runner.options.num_ctx,
+                    "size_vram": runner.worker.loaded.vram,
+                    "context_length": runner.worker.loaded.num_ctx,
                 }
             )
         return JSONResponse({"models": entries})
@@ -148,7 +148,14 @@ class OllamaDialect:
         if not asked.wanted:
             raise InputError("model is required") if isinstance(task, Chat) else ModelNotFoundError("")
         keep_alive = None if asked.keep_alive is None else parse_duration(asked.keep_alive)
-        wanted = InferenceRequest(model=asked.wanted, task=task, options=asked.options or {}, keep_alive=keep_alive)
+        wanted = InferenceRequest(
+            model=asked.wanted,
+            task=task,
+            options=asked.options or {},
+            keep_alive=keep_alive,
+            shift=asked.shift is not False,
+            client=client_of(request),
+        )
         is_chat = isinstance(task, Chat)
 
         def chunk(event: Event) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ...store.name import Name
 from ..inference import Inference
 from ..request import Chat, Done, Event, InferenceRequest, UnsupportedError
 from .errors import answering, openai_body, openai_error
-from .stream import collect, read_body, respond, server_sent
+from .stream import client_of, collect, read_body, respond, server_sent
 from .types import OpenAIChatRequest, decode
 
 _OPTIONS = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "stop")
@@ -73,7 +73,8 @@ class OpenAIDialect:
         options["num_predict"] = asked.max_completion_tokens or asked.max_tokens
         messages = _as_ollama([message.to_chat() for message in asked.messages])
         task = Chat(messages=messages, think=False if asked.reasoning_effort == "none" else None)
-        events = self._inference.answer(InferenceRequest(model=asked.model or "", task=task, options=options))
+        wanted = InferenceRequest(model=asked.model or "", task=task, options=options, client=client_of(request))
+        events = self._inference.answer(wanted)
         reply = _Reply(asked)
         if not asked.stream:
             return JSONResponse(reply.whole(*await collect(request, events)))

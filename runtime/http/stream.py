@@ -22,6 +22,11 @@ class BodyTooLargeError(InputError):
     """A request body that this server does not take in."""
 
 
+def client_of(request: Request) -> str:
+    """Who asks, for taking turns: the address of the other end."""
+    return request.client.host if request.client else ""
+
+
 async def read_body(request: Request) -> bytes:
     """The whole body. Raises BodyTooLargeError above MAX_BODY bytes."""
     body = bytearray()

@@ -91,6 +91,7 @@ class ModelRequest(msgspec.Struct, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     truncate: bool | None = None
+    shift: bool | None = None
     debug_render_only: bool | None = msgspec.field(default=None, name="_debug_render_only")
 
     @property

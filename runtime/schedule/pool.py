@@ -1,11 +1,11 @@
-"""Pool: the loaded models. It loads on demand, one at a time, keeps a model while it is used and a while longer, and
-makes room by unloading what has been idle longest.
+"""Pool: the loaded models, and all requests that wait for one of them. It loads on demand, one at a time, keeps a model
+while it is used and a while longer, and makes room by unloading others. Who is next is `policy`'s to say.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import itertools
 import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -17,14 +17,19 @@ from typing import TypeAlias
 from ...store.digest import Digest
 from ...store.errors import MachineError
 from ..engine.process import StoppingError, Worker
-from ..engine.protocol import LoadOptions
-from .policy import serves, victim
+from ..engine.protocol import Adapter, LoadOptions
+from .placing import Placement, Placer, Shortage, too_large
+from .policy import TURN, Line, Wanted, serves, victim
 
 _DEFAULT_QUEUE = 512
+RETRY_AFTER = 5
+"""Seconds after which who was refused may ask again."""
+_PER_GPU = 3
+"""Models loaded at once, by default; as many on a machine without one."""
 
 
 class BusyError(MachineError):
-    """Too many requests wait for a model to be loaded."""
+    """Too many requests wait."""
 
     def __init__(self) -> None:
         super().__init__("server busy, please try again.  maximum pending requests exceeded")
@@ -32,7 +37,7 @@ class BusyError(MachineError):
 
 @dataclass(frozen=True, slots=True)
 class ModelKey:
-    """What is loaded: names that share weights share a worker."""
+    """What is loaded: names that share weights and adapters share a worker."""
 
     name: str
     """The name to show."""
@@ -40,9 +45,11 @@ class ModelKey:
     """Of the manifest it was first asked by; None where there is none."""
     path: Path
     """The weights."""
+    adapters: tuple[Adapter, ...] = ()
 
 
 Starter: TypeAlias = Callable[[str, str, LoadOptions], Awaitable[Worker]]
+_Place: TypeAlias = tuple[Path, tuple[Adapter, ...]]
 
 
 @dataclass(slots=True, eq=False)
@@ -50,15 +57,27 @@ class Runner:
     """A loaded model."""
 
     key: ModelKey
+    wanted: Wanted
+    """As the request wanted it that it was loaded for."""
     options: LoadOptions
+    """As it was loaded."""
     worker: Worker
     keep_alive: float
     """Seconds it stays after its last request."""
     users: int = 0
+    free: int = 0
+    """Slots nobody has."""
+    turn: int | None = None
+    """How many more it serves before it makes room; None while nobody waits for that."""
     last_used: float = field(default_factory=time.monotonic)
     expiry: asyncio.TimerHandle | None = None
     asked: dict[str, ModelKey] = field(default_factory=dict[str, ModelKey])
     """Every name it was used by."""
+
+    @property
+    def path(self) -> str:
+        """Where the weights are."""
+        return str(self.key.path)
 
     @property
     def expires_in(self) -> float:
@@ -66,47 +85,111 @@ class Runner:
         since = 0.0 if self.users else time.monotonic() - self.last_used
         return math.inf if math.isinf(self.keep_alive) else max(0.0, self.keep_alive - since)
 
+    @property
+    def place(self) -> _Place:
+        """What others wait for."""
+        return self.key.path, self.key.adapters
+
+    def suits(self, ticket: _Ticket) -> bool:
+        """Whether the request needs no other load."""
+        if ticket.judge is not self:
+            ticket.judge, ticket.is_suited = self, serves(self.options, self.wanted, ticket.wanted)
+        return ticket.is_suited and not self.worker.is_dead
+
+
+@dataclass(slots=True, eq=False)
+class _Ticket:
+    """A request that wants a model, and waits until it is granted."""
+
+    number: int
+    """In the order they came."""
+    key: ModelKey
+    wanted: Wanted
+    keep_alive: float
+    client: str
+    takes_slot: bool
+    granted: asyncio.Future[Runner]
+    judge: Runner | None = None
+    """Whom it was last compared with, and what came of that."""
+    is_suited: bool = False
+
+    @property
+    def place(self) -> _Place:
+        """What it waits for."""
+        return self.key.path, self.key.adapters
+
 
 class Pool:
     """See the module. For use in one event loop."""
 
-    def __init__(self, *, max_loaded: int = 3, max_queue: int = _DEFAULT_QUEUE, start: Starter = Worker.start) -> None:
+    def __init__(
+        self,
+        *,
+        max_loaded: int = 0,
+        max_queue: int = _DEFAULT_QUEUE,
+        start: Starter = Worker.start,
+        placer: Placer | None = None,
+    ) -> None:
         self._max_loaded = max_loaded
+        """0: by the number of GPUs."""
         self._max_queue = max_queue or _DEFAULT_QUEUE
         self._start = start
-        self._runners: dict[Path, Runner] = {}
-        self._loading = asyncio.Lock()
-        self._changed = asyncio.Condition()
-        self._queued = 0
+        self.placer = placer or Placer()
+        self._runners: dict[_Place, Runner] = {}
+        self._lines: dict[_Place, Line[_Ticket]] = {}
+        self._numbers = itertools.count()
+        self._loader: asyncio.Task[None] | None = None
+        self._loading: _Ticket | None = None
+        """For whom a model is being loaded."""
+        self._freed = asyncio.Event()
+        """A model may have become idle since this was last cleared."""
         self._closing: set[asyncio.Task[None]] = set()
-        self._starting: asyncio.Future[Worker] | None = None
         self._is_closed = False
 
     @asynccontextmanager
-    async def lease(self, key: ModelKey, options: LoadOptions, keep_alive: float) -> AsyncGenerator[Runner]:
-        """The loaded model, loading it first if need be; it stays at least until the block ends.
+    async def lease(
+        self, key: ModelKey, wanted: Wanted, keep_alive: float, *, client: str = "", takes_slot: bool = True
+    ) -> AsyncGenerator[Runner]:
+        """The loaded model and one of its slots, when it is this request's turn; both are held until the block ends.
 
-        Raises BusyError, StoppingError, ModelLoadError, WorkerDiedError.
+        Without `takes_slot` it is only kept loaded, for which nobody waits once it is.
+        Raises BusyError, StoppingError, TooLargeError, ModelLoadError, WorkerDiedError.
         """
-        runner = self._usable(key, options) or await self._load_in_turn(key, options, keep_alive)
-        runner.users += 1
-        runner.asked[key.name] = key
-        runner.keep_alive = keep_alive
-        if runner.expiry:
-            runner.expiry.cancel()
+        if self._is_closed:
+            raise StoppingError
+        granted: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
+        ticket = _Ticket(next(self._numbers), key, wanted, keep_alive, client, takes_slot, granted)
+        runner = await self._waited(ticket)
         try:
             yield runner
         finally:
-            runner.users -= 1
-            runner.last_used = time.monotonic()
-            self._after_use(runner)
+            self._release(runner, ticket)
 
-    def unload(self, path: Path) -> None:
+    async def _waited(self, ticket: _Ticket) -> Runner:
+        self._lines.setdefault(ticket.place, Line()).add(ticket.client, ticket)
+        self._advance()
+        if not ticket.granted.done() and self.waiting > self._max_queue:
+            self._forget(ticket)
+            raise BusyError
+        try:
+            return await ticket.granted
+        except asyncio.CancelledError:
+            if ticket.granted.done() and not ticket.granted.cancelled() and not ticket.granted.exception():
+                self._release(ticket.granted.result(), ticket)
+            else:
+                self._forget(ticket)
+            raise
+
+    def unload(self, key: ModelKey) -> None:
         """Let the model go as soon as its running requests are done."""
-        runner = self._runners.get(path)
-        if runner:
+        if runner := self._runners.get((key.path, key.adapters)):
             runner.keep_alive = 0
             self._after_use(runner)
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait, for a slot or for a load."""
+        return sum(map(len, list(self._lines.values())))
 
     def runners(self) -> list[Runner]:
         """The loaded models, those that stay longest first."""
@@ -116,90 +199,186 @@ class Pool:
     async def close(self) -> None:
         """End all workers, and the requests that use or wait for one with a StoppingError."""
         self._is_closed = True
-        if starting := self._starting:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+        loader = self._loader
+        self._fail(StoppingError(), [ticket for line in self._lines.values() for ticket in line])
+        if loader:
+            loader.cancel()
+            await asyncio.gather(loader, return_exceptions=True)
         for runner in list(self._runners.values()):
             self._drop(runner)
-        await self._notify()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
-    def _usable(self, key: ModelKey, options: LoadOptions) -> Runner | None:
-        runner = self._runners.get(key.path)
-        return runner if runner and not runner.worker.is_dead and serves(runner.options, options) else None
+    def _advance(self) -> None:
+        """Do everything that can be done now. Called after each change."""
+        for runner in list(self._runners.values()):
+            if runner.worker.is_dead:
+                self._drop(runner)
+            elif self._loader is None and self._unsuited(runner.place) is None:
+                runner.turn = None
+        for place, line in list(self._lines.items()):
+            if runner := self._runners.get(place):
+                self._serve(runner, line)
+            if not line:
+                del self._lines[place]
+        if self._loader is None and not self._is_closed and (ticket := self._next_load()):
+            self._loading = ticket
+            self._loader = asyncio.get_running_loop().create_task(self._load(ticket))
+            # Not at the end of the task itself: one that is cancelled at once never begins.
+            self._loader.add_done_callback(lambda _: self._after_load(ticket))
 
-    async def _load_in_turn(self, key: ModelKey, options: LoadOptions, keep_alive: float) -> Runner:
-        if self._queued >= self._max_queue:
-            raise BusyError
-        self._queued += 1
-        try:
-            async with self._loading:
-                while (runner := self._usable(key, options)) is None and not await self._make_room(key):
-                    async with self._changed:
-                        await self._changed.wait()
-                if runner is None:
-                    worker = await self._started(key, options)
-                    runner = self._runners[key.path] = Runner(key, options, worker, keep_alive)
-                return runner
-        finally:
-            self._queued -= 1
-
-    async def _started(self, key: ModelKey, options: LoadOptions) -> Worker:
-        if self._is_closed:
-            raise StoppingError
-        self._starting = asyncio.ensure_future(self._start(key.name, str(key.path), options))
-        try:
-            worker = await self._starting
-        except asyncio.CancelledError:
-            if self._is_closed:
-                raise StoppingError from None
-            raise
-        finally:
-            self._starting = None
-        if self._is_closed:  # while it was being handed over
-            await worker.close()
-            raise StoppingError
-        return worker
-
-    async def _make_room(self, key: ModelKey) -> bool:
-        """Unload what is in the way of loading `key`; False when that is in use."""
-        for runner in [runner for runner in self._runners.values() if runner.worker.is_dead]:
-            self._drop(runner)
-        same = self._runners.get(key.path)
-        if same is None and len(self._runners) < self._max_loaded:
-            return True
-        goes = same if same and not same.users else None if same else victim(self._runners.values())
-        if goes is None:
-            return False
-        self._drop(goes)
-        await asyncio.gather(*self._closing, return_exceptions=True)
-        return True
-
-    def _after_use(self, runner: Runner) -> None:
-        if not runner.users and self._runners.get(runner.key.path) is runner:
+    def _serve(self, runner: Runner, line: Line[_Ticket]) -> None:
+        """Grant what the model can be granted now."""
+        for ticket in list(line):
+            if ticket.takes_slot and (not runner.free or runner.turn == 0):
+                continue
+            if ticket.granted.done() or not runner.suits(ticket):  # done: its client has just gone
+                continue
+            if ticket.takes_slot:
+                runner.free -= 1
+                runner.turn = None if runner.turn is None else runner.turn - 1
+            line.take(ticket.client, ticket)
+            runner.users += 1
+            runner.asked[ticket.key.name] = ticket.key
+            runner.keep_alive = ticket.keep_alive
             if runner.expiry:
                 runner.expiry.cancel()
-            if runner.worker.is_dead or runner.keep_alive <= 0:
+            ticket.granted.set_result(runner)
+
+    def _next_load(self) -> _Ticket | None:
+        """Who has waited longest for a model that has to be loaded. Who waits until the same model, loaded otherwise, is
+        free does not hold up the others.
+        """
+        needy = [ticket for place in self._lines if (ticket := self._unsuited(place))]
+        for ticket in sorted(needy, key=lambda ticket: ticket.number):
+            runner = self._runners.get(ticket.place)
+            if runner is None or not runner.users:
+                return ticket
+            self._ask_for_room(runner)
+        return None
+
+    def _unsuited(self, place: _Place) -> _Ticket | None:
+        """Who has waited longest for a model that is not loaded, or otherwise."""
+        runner = self._runners.get(place)
+        waiting = (ticket for ticket in self._lines.get(place, ()) if runner is None or not runner.suits(ticket))
+        return min(waiting, key=lambda ticket: ticket.number, default=None)
+
+    def _ask_for_room(self, runner: Runner) -> None:
+        if runner.turn is None:
+            line = self._lines.get(runner.place, ())
+            there = sum(1 for ticket in line if ticket.takes_slot and runner.suits(ticket))
+            runner.turn = min(there, TURN * runner.options.slots)
+
+    async def _load(self, ticket: _Ticket) -> None:
+        """Load a model for a ticket and whoever else waits for the same."""
+        try:
+            options = await self._room_for(ticket)
+            worker = await self._start(ticket.key.name, str(ticket.key.path), options)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
+            line = self._lines.get(ticket.place, ())
+            self._fail(error, [other for other in line if other.wanted == ticket.wanted])
+        else:
+            runner = Runner(ticket.key, ticket.wanted, options, worker, ticket.keep_alive, free=options.slots)
+            self._runners[ticket.place] = runner
+            if self._is_closed:
                 self._drop(runner)
-            elif not math.isinf(runner.keep_alive):
-                runner.expiry = asyncio.get_running_loop().call_later(runner.keep_alive, self._expire, runner)
-        task = asyncio.get_running_loop().create_task(self._notify())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+
+    def _after_load(self, ticket: _Ticket) -> None:
+        self._loader = self._loading = None
+        self._advance()
+        if loaded := self._runners.get(ticket.place):
+            self._after_use(loaded)
+
+    async def _room_for(self, ticket: _Ticket) -> LoadOptions:
+        """How to load it, when there is room for it. Raises TooLargeError."""
+        while True:
+            self._freed.clear()
+            # What has gone must be gone from memory too.
+            await asyncio.gather(*self._closing, return_exceptions=True)
+            found = await self._found(ticket)
+            if isinstance(found, LoadOptions):
+                return found
+            if not found.users:
+                self._drop(found)
+            else:
+                self._ask_for_room(found)
+                await self._freed.wait()
+
+    async def _found(self, ticket: _Ticket) -> LoadOptions | Runner:
+        """How it can be loaded now, or else what has to go first. Raises TooLargeError."""
+        if same := self._runners.get(ticket.place):
+            return same
+        most = self._max_loaded or _PER_GPU * max(1, await asyncio.to_thread(self.placer.gpus))
+        if len(self._runners) >= most and (goes := victim(self._runners.values())):
+            return goes
+        placed = await self._placed(ticket, may_shrink=False)
+        idle = [other for other in self._runners.values() if not other.users]
+        if isinstance(placed, Placement):
+            # Layers that could be on a GPU are worth more than a model that nobody uses.
+            if not placed.is_whole and (goes := victim(other for other in idle if other.worker.loaded.vram)):
+                return goes
+        elif goes := victim(idle):
+            return goes
+        if isinstance(placed, Shortage) or not placed.is_whole:
+            placed = await self._placed(ticket, may_shrink=True)
+        if isinstance(placed, Placement):
+            return placed.options
+        if goes := victim(self._runners.values()):
+            return goes
+        raise too_large(ticket.key.name, placed, ticket.wanted.options.slots)
+
+    async def _placed(self, ticket: _Ticket, *, may_shrink: bool) -> Placement | Shortage:
+        mapped = [other.key.path for other in self._runners.values() if other.options.use_mmap]
+        return await asyncio.to_thread(self.placer.place, ticket.wanted, ticket.key.path, mapped, may_shrink=may_shrink)
+
+    def _fail(self, error: BaseException, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            if not ticket.granted.done():
+                self._lines[ticket.place].discard(ticket.client, ticket)
+                ticket.granted.set_exception(error)
+
+    def _forget(self, ticket: _Ticket) -> None:
+        """Its client has gone, or it is refused; what is loaded for nobody any more is not loaded to the end."""
+        line = self._lines.get(ticket.place)
+        if line is None or ticket not in line:
+            return
+        line.discard(ticket.client, ticket)
+        loading = self._loading
+        is_wanted = loading and any(other.wanted == loading.wanted for other in line)
+        if self._loader and loading and loading.place == ticket.place and not is_wanted:
+            self._loader.cancel()
+        if not line:
+            del self._lines[ticket.place]
+
+    def _release(self, runner: Runner, ticket: _Ticket) -> None:
+        runner.users -= 1
+        runner.free += ticket.takes_slot
+        runner.last_used = time.monotonic()
+        self._advance()
+        self._after_use(runner)
+
+    def _after_use(self, runner: Runner) -> None:
+        """What becomes of a model that nobody uses at the moment."""
+        if runner.users or self._runners.get(runner.place) is not runner:
+            return
+        self._freed.set()
+        if runner.expiry:
+            runner.expiry.cancel()
+        if runner.keep_alive <= 0:
+            self._drop(runner)
+        elif not math.isinf(runner.keep_alive):
+            runner.expiry = asyncio.get_running_loop().call_later(runner.keep_alive, self._expire, runner)
 
     def _expire(self, runner: Runner) -> None:
-        if not runner.users and self._runners.get(runner.key.path) is runner:
+        if not runner.users:
             self._drop(runner)
 
     def _drop(self, runner: Runner) -> None:
+        """End its process; whoever waits for it waits for a load."""
         if runner.expiry:
             runner.expiry.cancel()
-        with contextlib.suppress(KeyError):
-            del self._runners[runner.key.path]
-        task = asyncio.get_running_loop().create_task(runner.worker.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        if self._runners.get(runner.place) is runner:
+            del self._runners[runner.place]
+            self._freed.set()
+            task = asyncio.get_running_loop().create_task(runner.worker.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)

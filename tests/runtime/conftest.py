@@ -52,6 +52,8 @@ class FakeServer:
     """How it loaded them."""
     workers: list[Worker] = field(default_factory=list[Worker])
     stop: Callable[[], None] = lambda: None
+    waiting: Callable[[], int] = lambda: 0
+    """How many requests wait for a slot or a load."""
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> requests.Response:
         """One request; a body that is not bytes is sent as JSON."""
@@ -142,6 +144,7 @@ def serve(fake_models: Path) -> Serve:
         app = make_app(Store(models or fake_models), defaults, max_loaded=max_loaded, max_queue=max_queue, start=start)
         ready = threading.Event()
         server = Server(app, listener, on_ready=ready.set, server_name="test")
+        fake.waiting = lambda: app.state.pool.waiting
         fake.stop = lambda: setattr(server, "should_exit", True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

@@ -240,8 +240,6 @@ def test_error_a_damaged_model_says_whose_fault_it_is(
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("POST", "/api/embed"),
-        ("POST", "/api/embeddings"),
         ("POST", "/api/create"),
         ("POST", "/api/pull"),
         ("POST", "/api/push"),
@@ -254,7 +252,7 @@ def test_error_a_route_that_is_still_to_come_says_so(fake: FakeServer, method: s
 
 
 def test_error_the_other_dialects_routes_still_to_come_say_so_in_their_shape(fake: FakeServer) -> None:
-    for path in ("/v1/embeddings", "/v1/completions", "/v1/responses"):
+    for path in ("/v1/completions", "/v1/responses"):
         reply = fake.post(path, CHAT)
         error = {"message": f"{path} is not supported yet", "type": "api_error", "param": None, "code": None}
         assert (reply.status_code, reply.json()) == (501, {"error": error})

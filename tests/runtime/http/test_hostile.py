@@ -72,7 +72,8 @@ def test_no_number_is_too_strange(fake: FakeServer, options: dict[str, float]) -
 def test_a_context_too_small_for_anything_is_the_smallest_there_is(fake: FakeServer) -> None:
     for num_ctx in (1, 2, 4):
         reply = fake.post("/api/generate", GENERATE | {"options": {"num_ctx": num_ctx}}).json()
-        assert reply["prompt_eval_count"] + reply["eval_count"] <= 4 + 1
+        assert reply["prompt_eval_count"] <= 4
+        assert reply["eval_count"] <= 10 * 4
 
 
 @pytest.mark.parametrize("num_ctx", [0, -7, -(10**30)])

@@ -1,0 +1,141 @@
+"""How a model is loaded on machines that have just so much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from corral.runtime.engine.protocol import LoadOptions
+from corral.runtime.schedule.machine import Room
+from corral.runtime.schedule.memory import PROCESS, estimate
+from corral.runtime.schedule.placing import Placement, Placer, Shortage, too_large
+from corral.runtime.schedule.policy import Wanted
+from corral.store.header import GGUF
+
+MIB = 1 << 20
+MODEL = GGUF(
+    3,
+    {
+        "general.architecture": "llama",
+        "llama.block_count": 8,
+        "llama.embedding_length": 1024,
+        "llama.attention.head_count": 8,
+    },
+    (),
+    32,
+    0,
+    {},
+)
+"""Its keys and values take 32 KiB a token."""
+OPTIONS = LoadOptions(num_ctx=16384, slots=1)
+FIXED = Wanted(options=OPTIONS, header=MODEL)
+ELASTIC = replace(FIXED, is_elastic=True)
+NOWHERE = Path("/nowhere")
+
+
+@dataclass(frozen=True)
+class Card:
+    free: int
+    total: int
+    kind: str = "gpu"
+
+
+def needs(num_ctx: int) -> int:
+    return estimate(MODEL, msgspec.structs.replace(OPTIONS, num_ctx=num_ctx)).total + PROCESS
+
+
+def placed(
+    wanted: Wanted, available: int, *cards: Card, may_shrink: bool = True, mapped: Sequence[Path] = ()
+) -> LoadOptions | Shortage:
+    placer = Placer(room=lambda: Room(available, "this machine"), devices=lambda: cards)
+    found = placer.place(wanted, NOWHERE, mapped, may_shrink=may_shrink)
+    return found.options if isinstance(found, Placement) else found
+
+
+def context(found: LoadOptions | Shortage) -> int:
+    assert isinstance(found, LoadOptions)
+    return found.num_ctx
+
+
+def test_what_fits_is_loaded_as_it_was_asked_for() -> None:
+    found = placed(FIXED, needs(16384))
+    assert found == msgspec.structs.replace(OPTIONS, num_gpu=0)
+    assert placed(ELASTIC, needs(16384)) == found
+
+
+def test_a_context_that_was_asked_for_is_not_made_shorter() -> None:
+    found = placed(FIXED, needs(16384) - 1)
+    assert isinstance(found, Shortage)
+    error = too_large("big", found, 4)
+    need = -(-needs(16384) // MIB)
+    assert str(error) == (
+        f"model 'big' needs {need} MiB of memory (with a context of 16384 tokens for each of 4 slots), "
+        f"this machine has {(needs(16384) - 1) // MIB} MiB free"
+    )
+    assert error.hint
+    assert "num_ctx" in error.hint
+    assert (error.needs, error.available) == (needs(16384), needs(16384) - 1)
+
+
+def test_one_that_nobody_asked_for_is() -> None:
+    assert context(placed(ELASTIC, needs(16384) - 1)) == 8192
+    assert context(placed(ELASTIC, needs(2048))) == 2048
+    assert isinstance(placed(ELASTIC, needs(2048) - 1), Shortage)
+    assert isinstance(placed(ELASTIC, needs(16384) - 1, may_shrink=False), Shortage)
+
+
+def test_a_models_own_context_may_be_shorter_than_the_least() -> None:
+    small = replace(ELASTIC, options=msgspec.structs.replace(OPTIONS, num_ctx=500))
+    assert context(placed(small, needs(500))) == 500
+    assert isinstance(placed(small, needs(500) - 1), Shortage)
+
+
+def test_the_weights_of_models_that_stay_are_not_free(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(bytes(MIB))
+    assert isinstance(placed(FIXED, needs(16384), mapped=[other]), Shortage)
+    assert context(placed(FIXED, needs(16384) + MIB, mapped=[other, other])) == 16384
+    assert context(placed(FIXED, needs(16384), mapped=[NOWHERE])) == 16384
+
+
+def test_a_gpu_takes_the_load_off_the_memory() -> None:
+    card = Card(needs(16384), 80 << 30)
+    found = placed(FIXED, PROCESS, card)
+    assert isinstance(found, LoadOptions)
+    assert found.num_gpu == 9
+    assert isinstance(placed(FIXED, PROCESS, replace(card, kind="igpu")), Shortage)
+
+
+def test_a_context_nobody_asked_for_does_not_push_layers_off_the_gpu() -> None:
+    card = Card(needs(8192), 80 << 30)
+    found = placed(ELASTIC, needs(16384), card)
+    assert isinstance(found, LoadOptions)
+    assert (found.num_ctx, found.num_gpu) == (8192, 9)
+    kept = placed(FIXED, needs(16384), card)
+    assert isinstance(kept, LoadOptions)
+    assert kept.num_ctx == 16384
+    assert 0 < kept.num_gpu < 9
+    tiny = placed(ELASTIC, needs(16384), Card(needs(2048), 80 << 30))
+    assert context(tiny) == 16384
+
+
+def test_of_what_nothing_is_known_nothing_is_asked() -> None:
+    def never() -> Sequence[Card]:
+        pytest.fail("asked for devices")
+
+    found = Placer(devices=never, room=lambda: None).place(Wanted(options=OPTIONS), NOWHERE, (), may_shrink=False)
+    assert found == Placement(OPTIONS, is_whole=True)
+
+
+def test_devices_are_counted_once() -> None:
+    asked: list[int] = []
+
+    def cards() -> Sequence[Card]:
+        asked.append(1)
+        return [Card(1, 100), Card(1, 50)]
+
+    placer = Placer(devices=cards, overhead=60)
+    assert (placer.gpus(), placer.vram(), placer.vram(), asked) == (2, 40, 40, [1])

@@ -1,0 +1,74 @@
+"""From what models, requests and the environment say to how a model is loaded."""
+
+from __future__ import annotations
+
+import pytest
+from corral.modelfile.parameters import Value
+from corral.runtime.options import EngineDefaults, load_options, merged_options, most_tokens
+from corral.runtime.schedule.policy import Wanted
+from corral.runtime.served import ModelFacts
+
+from tests.conftest import Cli
+from tests.runtime.weights import create
+
+GIB = 1 << 30
+TRAINED = 100_000
+
+
+@pytest.fixture
+def model(cli: Cli) -> ModelFacts:
+    return create(cli, "model", context=TRAINED)
+
+
+def wanted(model: ModelFacts, vram: int = 0, defaults: EngineDefaults | None = None, **options: Value) -> Wanted:
+    return load_options(model, merged_options(model, options), defaults or EngineDefaults(), lambda: vram)
+
+
+@pytest.mark.parametrize(
+    ("vram", "num_ctx"), [(0, 4096), (22 * GIB, 4096), (23 * GIB, 32768), (46 * GIB, 32768), (47 * GIB, TRAINED)]
+)
+def test_the_context_nobody_asked_for_goes_by_the_gpus(model: ModelFacts, vram: int, num_ctx: int) -> None:
+    found = wanted(model, vram)
+    assert found.options.num_ctx == num_ctx
+    assert found.is_elastic
+
+
+def test_whoever_asks_for_a_context_gets_it(cli: Cli, model: ModelFacts) -> None:
+    environment = EngineDefaults(num_ctx=1000)
+    own = create(cli, "own", modelfile="PARAMETER num_ctx 2000", context=TRAINED)
+    for found, num_ctx in [
+        (wanted(model, 47 * GIB, environment), 1000),
+        (wanted(own, 47 * GIB, environment), 2000),
+        (wanted(own, 47 * GIB, environment, num_ctx=3000), 3000),
+        (wanted(own, num_ctx=0), 2000),
+        (wanted(model, num_ctx=10 * TRAINED), TRAINED),
+    ]:
+        assert found.options.num_ctx == num_ctx
+        assert not found.is_elastic
+
+
+def test_gpus_are_looked_for_only_where_it_matters(model: ModelFacts) -> None:
+    options = merged_options(model, {"num_ctx": 9})
+    assert load_options(model, options, EngineDefaults(), lambda: pytest.fail("asked")).options.num_ctx == 9
+
+
+def test_the_environment_decides_what_no_request_can(model: ModelFacts) -> None:
+    defaults = EngineDefaults(slots=7, flash_attention=True, kv_cache_type="q8_0", deterministic=True)
+    options = wanted(model, 0, defaults).options
+    assert (options.slots, options.flash_attention, options.kv_cache_type) == (7, True, "q8_0")
+    assert options.deterministic
+    assert wanted(model).options.flash_attention is None
+
+
+def test_a_gpu_that_is_named_is_known_from_one_that_is_not(model: ModelFacts) -> None:
+    assert wanted(model).main_gpu is None
+    assert wanted(model, main_gpu=0).main_gpu == 0
+    assert wanted(model, main_gpu=0).options == wanted(model).options
+    assert wanted(model, num_gpu=-7).options.num_gpu == -1
+
+
+@pytest.mark.parametrize(
+    ("asked", "tokens"), [(None, 1000), (-1, 1000), (-2, 1000), (0, 0), (1, 1), (1000, 1000), (1001, 1000)]
+)
+def test_an_answer_has_at_most_ten_contexts_of_tokens(asked: int | None, tokens: int) -> None:
+    assert most_tokens({} if asked is None else {"num_predict": asked}, 100) == tokens
