@@ -1,12 +1,20 @@
 # README's two commands are `make demo` and `make test`; CONTRIBUTING explains the others.
-.PHONY: setup demo test check lint types bench soak registry clean
+.PHONY: setup setup-native ready demo test check lint types bench soak registry clean
 .DEFAULT_GOAL := test
 
 python := .venv/bin/python
 # Where `make registry` unpacks Debian's docker-registry, skopeo and nginx when they are not installed.
 export PATH := $(CURDIR)/build/tools/usr/bin:$(PATH)
 
+# The portable engine; setup-native makes .venv's one of this machine's own instruction sets, and setup returns.
 setup:
+	@sh tools/setup.sh portable
+
+setup-native:
+	@sh tools/setup.sh native
+
+# What all the others need: with whatever engine .venv has.
+ready:
 	@sh tools/setup.sh
 
 registry:
@@ -14,23 +22,23 @@ registry:
 	@sh tools/debian.sh skopeo 'gpgme|assuan|gpg-error|devmapper'
 	@sh tools/debian.sh nginx 'pcre2-8|ssl3|crypt1'
 
-demo: setup registry
+demo: ready registry
 	@$(python) tools/demo.py
 
-test: setup registry
+test: ready registry
 	$(python) -m pytest $(ARGS)
 
-soak: setup registry
+soak: ready registry
 	CORRAL_SOAK=1 $(python) -m pytest -m soak $(ARGS)
 
-bench: setup
+bench: ready
 	@for file in bench/*.py; do $(python) $$file || exit 1; done
 
-lint: setup
+lint: ready
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
 
-types: setup
+types: ready
 	@sh tools/types.sh
 
 check: lint types test demo

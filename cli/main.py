@@ -43,6 +43,8 @@ VERBS = (
     "fmt",
     "parse",
     "render",
+    "doctor",
+    "bench",
 )
 GROUPS = {"remote": ("tags", "inspect", "referrers", "copy", "rm")}
 """Verbs that have verbs of their own, each in a file of the folder that is named like the group."""

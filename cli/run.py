@@ -31,7 +31,7 @@ def command(
 ) -> None:
     """Run a model."""
     settings = Settings.from_environment()
-    file = model if _is_path(model) else None
+    file = model if is_path(model) else None
     if file is None:
         Name.parse(model)
     words = list(prompt or [])
@@ -41,9 +41,9 @@ def command(
     is_interactive = not words and sys.stdin.isatty() and sys.stdout.isatty()
     if not words and not is_interactive:
         return
-    with _server(settings, file) as client:
+    with server_for(settings, file) as client:
         if file is None:
-            _make_present(client, settings, model, insecure=insecure)
+            make_present(client, settings, model, insecure=insecure)
         options: dict[str, Any] = {"model": model} | ({"keep_alive": keepalive} if keepalive else {})
         if is_interactive:
             from .repl import converse
@@ -81,13 +81,13 @@ def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e9:.3f}s"
 
 
-def _is_path(model: str) -> bool:
+def is_path(model: str) -> bool:
     """Whether a file is meant, by its looks."""
     return model.startswith(_PATH_STARTS) or (model.lower().endswith(".gguf") and Path(model).exists())
 
 
 @contextmanager
-def _server(settings: Settings, file: str | None) -> Generator[Client]:
+def server_for(settings: Settings, file: str | None) -> Generator[Client]:
     """A server for the models of the store, or a private one for a file, which a running server might not see."""
     if file is None and (settings.is_remote or is_listening(settings.url)):
         yield Client(settings.url)
@@ -98,7 +98,8 @@ def _server(settings: Settings, file: str | None) -> Generator[Client]:
         yield Client(url)
 
 
-def _make_present(client: Client, settings: Settings, model: str, *, insecure: bool) -> None:
+def make_present(client: Client, settings: Settings, model: str, *, insecure: bool) -> None:
+    """Pull the model if the server does not have it."""
     try:
         client.post("/api/show", {"model": model})
     except ModelNotFoundError:
