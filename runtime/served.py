@@ -79,7 +79,7 @@ class ModelFacts:
         """What it can do, by Ollama's words and in its order."""
         if self.header.own("pooling_type") is not None:
             return ["embedding"]
-        known = self.shown_choice.capabilities | ({"insert"} if self.has_infill else set())
+        known = self.shown_choice.capabilities.union(["insert"] if self.has_infill else [])
         found = ["completion"]
         if self.header.own("vision.block_count") is not None:
             found.append("vision")

@@ -302,7 +302,7 @@ class BatchLoop:
         sequence.begin_again()
 
     def _part(self) -> bool:
-        """Have somebody evaluate anew what he took over: a window's cells that several hold cannot move on with any of them."""
+        """Have somebody evaluate anew what he took over: of a window, cells that several hold stay when all have moved on."""
         sharer = next((one for one in reversed(self._active) if one.may_share and one.has_taken), None)
         if sharer:
             sharer.may_share = False
