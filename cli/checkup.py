@@ -89,7 +89,7 @@ def engine() -> Iterator[Finding]:
     if not installed.use_extra_buffers:
         found = "it dies of its fast kernels on this processor and goes without them"
         yield Finding("kernels", "slow", found, "make setup-native, by GCC 13 or newer, or: make setup")
-    yield instruction_sets(installed.instruction_sets, _cpu_flags())
+    yield instruction_sets(installed.instruction_sets, _cpu_flags(), is_native=name == "native")
     listed = [
         {"name": device.name, "description": device.description, "kind": device.kind}
         | {"free": device.free, "total": device.total}
@@ -106,13 +106,15 @@ def engine() -> Iterator[Finding]:
         yield Finding("devices", "ok", names or "none", data={"devices": listed})
 
 
-def instruction_sets(used: list[str], cpu_flags: frozenset[str]) -> Finding:
-    """Those of the build against those of the processor."""
+def instruction_sets(used: list[str], cpu_flags: frozenset[str], *, is_native: bool = False) -> Finding:
+    """Those of the build against those of the processor; a native build has all that the compiler gets right."""
     had = [name for name, flag in INSTRUCTION_SETS.items() if flag in cpu_flags]
     unused = [name for name in had if name not in used]
     data = {"used": used, "unused": unused}
     if any(name not in _LEFT_OUT for name in unused):
         found = f"this processor also has {', '.join(unused)}"
+        if is_native:
+            return Finding("instructions", "note", found, "make setup-native with a newer compiler", data)
         return Finding("instructions", "slow", found, "make setup-native", data)
     left_out = f"; {', '.join(unused)} is left out" if unused else ""
     return Finding("instructions", "ok", f"{', '.join(used) or 'none beyond the usual'}{left_out}", data=data)
@@ -129,7 +131,9 @@ def cores(settings: Settings) -> Iterator[Finding]:
     data = {"processors": seen, "cores": usable, "threads": threads, "load": os.getloadavg()[0]}
     found = f"{counted(usable, 'core')} to use of {counted(seen, 'processor')}, {counted(threads, 'thread')}"
     if threads > usable:
-        yield Finding("threads", "slow", f"{found}: they wait for each other", "unset CORRAL_NUM_THREAD", data)
+        yield Finding(
+            "threads", "slow", f"{found}: they wait for each other", f"unset {settings.variable('NUM_THREAD')}", data
+        )
     else:
         yield Finding("threads", "ok", found, data=data)
     if (busy := data["load"]) > seen:

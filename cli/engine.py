@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from ..runtime.inference import EngineDefaults
 
 
+MOST_SLOTS = 256
+"""Sequences that llama.cpp can tell apart."""
+
+
 def engine_defaults(settings: Settings) -> EngineDefaults:
     """What the environment decides for all models. Raises InputError for values that mean nothing."""
     from ..runtime.inference import EngineDefaults
 
+    slots = settings.count("NUM_PARALLEL", 4)
+    if slots > MOST_SLOTS:
+        variable = settings.variable("NUM_PARALLEL")
+        raise InputError(f"{variable}: {slots} is too much", hint=f"the engine decodes at most {MOST_SLOTS} at once")
     return EngineDefaults(
-        slots=max(1, settings.count("NUM_PARALLEL", 4)),
+        slots=max(1, slots),
         num_ctx=settings.count("CONTEXT_LENGTH", 0),
         num_thread=settings.count("NUM_THREAD", 0),
         deterministic=settings.flag("DETERMINISTIC"),

@@ -76,7 +76,13 @@ class Speedometer:
         self._words = prompt_tokens
         self._prompt_tokens = prompt_tokens
         options = {"temperature": 0, "repeat_penalty": 1, "num_predict": tokens}
-        self._body = {"model": model, "raw": True, "options": options | ({"num_ctx": num_ctx} if num_ctx else {})}
+        # What does not fit must not be cut, or it would be measured as if it were all evaluated.
+        self._body = {
+            "model": model,
+            "raw": True,
+            "shift": False,
+            "options": options | ({"num_ctx": num_ctx} if num_ctx else {}),
+        }
 
     def warm_up(self) -> None:
         """Load the model, and find how many words have the tokens that are wanted. Raises MachineError."""

@@ -19,7 +19,7 @@ from .inference import Inference
 from .options import EngineDefaults, load_options, merged_options
 from .request import UnsupportedError
 from .schedule.policy import Wanted
-from .schedule.pool import ModelKey
+from .schedule.runner import ModelKey
 from .served import ModelFacts
 
 MAX_TEXTS = 8192

@@ -22,7 +22,8 @@ from .options import EngineDefaults, load_options, merged_options, most_tokens, 
 from .relay import relayed
 from .request import Chat, Done, Event, InferenceRequest, Text, UnsupportedError
 from .schedule.policy import Wanted
-from .schedule.pool import ModelKey, Pool
+from .schedule.pool import Pool
+from .schedule.runner import ModelKey
 from .served import ModelFacts, ServedModel, served
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_opt
 from ..store.errors import InputError
 from .dialogue.prompt import MAX_PROMPT
 from .engine.protocol import LoadOptions, Sampling
+from .engine.threads import available_cores
 from .schedule.policy import Wanted
 from .served import ModelFacts
 
@@ -67,7 +67,7 @@ def load_options(
     """How the model is to be loaded. `vram`, the bytes of all GPUs, is asked only where nobody says how much context."""
     trained = model.header.context_length or 1 << 20
     asked = _positive(options, "num_ctx") or defaults.num_ctx
-    threads = min(whole(options, "num_thread"), defaults.num_thread or len(os.sched_getaffinity(0)))
+    threads = min(whole(options, "num_thread"), defaults.num_thread or available_cores())
     loaded = LoadOptions(
         num_ctx=max(4, min(asked or _auto_context(vram()), trained, _MAX_CELLS // defaults.slots)),
         slots=defaults.slots,

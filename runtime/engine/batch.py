@@ -15,21 +15,23 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from .decoder import AbortedError, CacheFullError, DecodeError, Decoder, GrammarError
-from .pace import Pace, shares
+from .pace import LONG, Pace, shares
 from .prefix import PrefixTree, common_length
 from .protocol import Cancel, Failed, Generate, Reply
 from .sampling import DeadEndError, TokenSampler
-from .sequence import Sequence, fit_prompt
+from .sequence import Sequence, Tokenized
 from .tuner import ThreadTuner
 
 _DELIVERY = 0.025
 """Seconds between deliveries while several sequences run."""
 _LEAST_SHARED = 8
 """A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
-_TOO_LONG = "the prompt has {} tokens, and the context holds {}"
-_TOO_LONG_HINT = "shorten the prompt, set num_ctx higher, or let it be cut: shift true"
+_TOO_LONG = "the prompt is longer than the context length currently available to the model: {} tokens, it holds {}"
+_TOO_LONG_HINT = (
+    "shorten the prompt, set num_ctx higher, use a model with a longer context, or let it be cut: shift true"
+)
 
-_Item: TypeAlias = "tuple[Generate, list[int]] | Cancel | None"
+_Item: TypeAlias = "tuple[Generate, Tokenized] | Cancel | None"
 _Piece: TypeAlias = tuple[Sequence, list[int]]
 
 
@@ -62,7 +64,7 @@ class BatchLoop:
     def submit(self, request: Generate | Cancel | None) -> None:
         """Hand a request over; None ends the loop. A prompt is cut into tokens here, in the caller's thread."""
         if isinstance(request, Generate):
-            self._inbox.put((request, self._decoder.tokenize(request.prompt)))
+            self._inbox.put((request, Tokenized.of(request, self._decoder)))
             return
         if isinstance(request, Cancel):
             with self._guard:
@@ -97,7 +99,7 @@ class BatchLoop:
             self._deliver()
         return True
 
-    def _receive(self, request: Generate, prompt: list[int]) -> None:
+    def _receive(self, request: Generate, tokenized: Tokenized) -> None:
         with self._guard:
             is_cancelled = request.id in self._cancelled
             # Prompts come in their order; whoever was cancelled before and is not known by now had been answered.
@@ -105,14 +107,13 @@ class BatchLoop:
             self._cancelled = {other for other in self._cancelled if other > request.id or other in open_ids}
         if is_cancelled:
             return
-        limit = min(request.num_ctx, self._decoder.num_ctx)
+        limit, prompt = min(request.num_ctx, self._decoder.num_ctx), tokenized.prompt
         if not prompt:
             self._fail(request, "the prompt has no tokens", is_input=True)
         elif len(prompt) >= limit and not request.shifts:
             self._fail(request, _TOO_LONG.format(len(prompt), limit), is_input=True, hint=_TOO_LONG_HINT)
         else:
-            fitting, truncated = fit_prompt(prompt, limit, request.num_keep)
-            self._waiting.append(Sequence.of(request, fitting, limit, truncated, self._decoder))
+            self._waiting.append(Sequence.of(request, tokenized, limit))
 
     def _cancel(self, request_id: int) -> None:
         for sequence in [*self._active, *self._waiting]:
@@ -128,7 +129,7 @@ class BatchLoop:
             if sequence.sampler is None and not self._give_sampler(sequence):
                 continue
             if not self._free:
-                self._drop(next(iter(self._kept)))
+                self._drop(self._least_useful(sequence.prompt))
             sequence.number = self._free.pop()
             sequence.started = sequence.started or time.perf_counter()
             self._active.append(sequence)
@@ -143,6 +144,12 @@ class BatchLoop:
             return False
         sequence.sampler = TokenSampler(request.sampling, sequence.prompt, sequence.limit, grammar)
         return True
+
+    def _least_useful(self, prompt: list[int]) -> int:
+        """Of the kept ones unused for long, that which is evaluated again most easily; not the one that begins like this."""
+        source, _ = self._tree.longest(prompt)
+        others = [number for number in self._kept if number != source] or list(self._kept)
+        return min(others[: (len(others) + 1) // 2], key=self._tree.own)
 
     def _begin(self, sequence: Sequence) -> None:
         """Take over the longest beginning that is evaluated, or wait for one that is about to be."""
@@ -183,8 +190,8 @@ class BatchLoop:
                 count, sequence.donor, sequence.shared = sequence.shared, None, 0
                 if is_lost:
                     self._begin(sequence)
-                else:
-                    self._take_over(sequence, donor.number, count)
+                elif not self._take_over(sequence, donor.number, count):
+                    sequence.to_evaluate = len(sequence.prompt)
 
     def _groups(self) -> Iterable[list[Sequence]]:
         """The sequences that share a batch: all of them, or each alone where results must not depend on company."""
@@ -230,7 +237,7 @@ class BatchLoop:
         prompts = [one for one in group if one.is_prefilling and one.donor is None]
         if not prompts:
             return pieces
-        lengths = [(len(one.prompt) - one.done, one.to_evaluate) for one in prompts]
+        lengths = [self._length(one) for one in prompts]
         for one, count in zip(prompts, shares(lengths, room, self._pace.room(answers, room)), strict=True):
             end = one.done + count
             if not self._decoder.rolls_back:
@@ -240,6 +247,13 @@ class BatchLoop:
             if end > one.done:
                 pieces.append((one, one.prompt[one.done : end]))
         return pieces
+
+    def _length(self, sequence: Sequence) -> tuple[int, int]:
+        """Tokens of a prompt to evaluate, what is left of them and all; at first those only that short prompts wait for."""
+        waited = [other.shared - sequence.done for other in self._active if other.donor is sequence]
+        if waited and min(waited) <= LONG:
+            return min(waited), min(waited)
+        return len(sequence.prompt) - sequence.done, sequence.to_evaluate
 
     def _evaluate(self, pieces: list[_Piece]) -> None:
         tokens: list[int] = []
@@ -286,6 +300,10 @@ class BatchLoop:
             self._fail(sequence.request, "the grammar allows nothing that could come next", is_input=True)
             self._release(sequence)
             return
+        except DecodeError as error:
+            self._fail(sequence.request, str(error))
+            self._release(sequence, keeps=False)
+            return
         if chunk := sequence.chunk(ends=bool(reason)):
             self._replies.append(chunk)
         if reason:
@@ -300,6 +318,7 @@ class BatchLoop:
         """Evaluate anew what may be in the cache only in part."""
         self._empty(sequence.number)
         sequence.begin_again()
+        sequence.to_evaluate = len(sequence.prompt)
 
     def _part(self) -> bool:
         """Have somebody evaluate anew what he took over: of a window, cells that several hold stay when all have moved on."""
@@ -321,7 +340,7 @@ class BatchLoop:
         number, sequence.number = sequence.number, -1
         if keeps and self._decoder.can_share and sequence.done >= _LEAST_SHARED:
             self._kept[number] = None
-            for other in list(self._kept):
+            for other in list(self._kept) if self._decoder.rolls_back else ():
                 if not self._tree.own(other):  # another one begins like all of it
                     self._drop(other)
         else:

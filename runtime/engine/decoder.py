@@ -52,6 +52,8 @@ class Decoder(Protocol):
     rolls_back: bool
     """Whether that beginning may end anywhere; else it depends, and is sure only where the other ends at that moment."""
 
+    begin: int
+    """The token that prompts begin with; -1 where there is none."""
     threads: list[int]
     """The numbers of threads it may be worth to evaluate with, at least one."""
 

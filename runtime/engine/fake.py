@@ -36,6 +36,7 @@ class FakeDecoder:
         self.num_batch = max(options.num_batch, options.slots)
         self.can_share = not options.deterministic
         self.rolls_back = rolls_back
+        self.begin = _BEGIN
         self.threads = [1, 2]
         self.batches: list[int] = []
         """How many sequences each batch held."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 LONG = 256
 """A prompt with more tokens than this to evaluate is a long one."""
-_SLOWER = 0.7
+_SLOWER = 0.6
 """A piece of a long prompt may make a step longer by this part of it."""
-_LEAST = 16
+_LEAST = 2
 """Tokens of long prompts in a step, however slow they are: they too must come to an end."""
-_UNKNOWN = 32
+_UNKNOWN = 16
 _NEWEST = 0.25
 """Weight of the newest measurement."""
 

@@ -146,6 +146,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """Bytes of weights, KV cache and what evaluation needs, as far as the engine says."""
     vram: int = 0
     """How many of them are on GPUs."""
+    mapped: int = 0
+    """How many of them are the weights' file itself, whose pages the system counts as free."""
     embedding_length: int = 0
     infill: tuple[str, str, str] | None = None
     """The special tokens before a text, before what follows the gap, and before what belongs into it."""

@@ -61,7 +61,7 @@ class TokenSampler:
         self._random = random.Random(sampling.seed & _SEED_BITS if sampling.seed >= 0 else None)  # noqa: S311 - no secret
         self._bias = {token: bias for token, bias in sampling.logit_bias.items() if token >= 0}
         self._repeat = sampling.repeat_penalty if sampling.repeat_penalty > 0 else 1.0
-        last = num_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
+        last = num_ctx if sampling.repeat_last_n < 0 else min(sampling.repeat_last_n, num_ctx)
         penalises = self._repeat != 1.0 or sampling.presence_penalty != 0 or sampling.frequency_penalty != 0
         self._recent: deque[int] = deque(seen[-last:] if last else (), maxlen=last if penalises else 0)
         self._counts = Counter(self._recent)

@@ -12,8 +12,32 @@ from .text import TextStream
 
 _MOST_REPEATS = 30
 """A model that says the same token more often in a row has lost its way (Ollama's number)."""
+_MOST_LOGPROBS = 20
+"""Best tokens told with each of the answer, as in OpenAI's API."""
+_LONGEST_SPECIAL = 256
+"""Characters of a special token; longer stop texts are none."""
 _MOST_CONTEXTS = 10
 """An answer is at most so many times as long as the context, whatever was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """What of a request is a matter of its model's tokens."""
+
+    prompt: list[int]
+    keep: int
+    """num_keep; the token that the model's prompts begin with is kept besides, and below 0 all of the prompt is."""
+    shown: frozenset[int]
+    """Special tokens that are text."""
+    stops: frozenset[int]
+    """Special tokens that are stop texts; they have no text of their own to find one in."""
+
+    @classmethod
+    def of(cls, request: Generate, decoder: Decoder) -> Tokenized:
+        """For any thread; a long text takes a while."""
+        prompt = decoder.tokenize(request.prompt)
+        keep = len(prompt) if request.num_keep < 0 else request.num_keep + (prompt[:1] == [decoder.begin])
+        return cls(prompt, keep, _special(decoder, request.shown), _special(decoder, request.stop))
 
 
 @dataclass(slots=True, eq=False)
@@ -27,10 +51,10 @@ class Sequence:
     """Tokens the sequence may hold."""
     truncated: int
     """Tokens of the request's prompt that are left out."""
+    keep: int
+    """Tokens that stay at its start when there are too many."""
     shown: frozenset[int]
-    """Special tokens that are text."""
     stops: frozenset[int]
-    """Special tokens that are stop texts; they have no text of their own to find one in."""
     text: TextStream
     started: float = 0.0
     prompt_tokens: int = 0
@@ -58,16 +82,18 @@ class Sequence:
     _logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
 
     @classmethod
-    def of(cls, request: Generate, prompt: list[int], limit: int, truncated: int, decoder: Decoder) -> Sequence:
+    def of(cls, request: Generate, tokenized: Tokenized, limit: int) -> Sequence:
         """The sequence of a request that is just taken up."""
+        prompt, truncated = fit_prompt(tokenized.prompt, limit, tokenized.keep)
         return cls(
             request,
             prompt,
             limit,
             truncated,
-            shown=frozenset(_special(decoder, request.shown)),
-            stops=frozenset(_special(decoder, request.stop)),
-            text=TextStream(request.stop),
+            tokenized.keep,
+            tokenized.shown,
+            tokenized.stops,
+            TextStream(request.stop),
             prompt_tokens=len(prompt),
         )
 
@@ -89,7 +115,7 @@ class Sequence:
     def next_token(self, logits: Logits, decoder: Decoder, now: float) -> str:
         """Choose a token; how the answer ends with it: `stop`, `length`, or "" if it goes on. Raises DeadEndError."""
         assert self.sampler is not None
-        wanted = self.request.logprobs
+        wanted = min(self.request.logprobs, _MOST_LOGPROBS)
         before = logits.copy() if wanted >= 0 else logits
         token = self.sampler.sample(logits)
         if wanted >= 0:
@@ -135,7 +161,7 @@ class Sequence:
 
     def shift(self) -> None:
         """Forget the older half of what may be forgotten. The rest is evaluated again, which every model can do."""
-        keep, tail = _kept(self.limit, self.request.num_keep)
+        keep, tail = _kept(self.limit, self.keep)
         self.prompt = [*self.evaluated[:keep], *self.evaluated[-tail:], self.pending]
         self._forget()
 
@@ -166,8 +192,9 @@ def _kept(limit: int, keep: int) -> tuple[int, int]:
     return keep, max(1, (limit - keep) // 2)
 
 
-def _special(decoder: Decoder, texts: Iterable[str]) -> list[int]:
-    return [token for text in texts if (token := decoder.special_token(text)) is not None]
+def _special(decoder: Decoder, texts: Iterable[str]) -> frozenset[int]:
+    found = (decoder.special_token(text) for text in texts if len(text) <= _LONGEST_SPECIAL)
+    return frozenset(token for token in found if token is not None)
 
 
 def _logprobs(logits: Logits, token: int, count: int, decoder: Decoder) -> TokenLogprobs:

@@ -27,7 +27,7 @@ class _Work:
     seconds: dict[int, float] = field(default_factory=dict[int, float])
     """By number of threads."""
     pause: int = _OFTEN
-    until_trial: int = 0
+    until_trial: int = _OFTEN
     tried: int = 0
 
 

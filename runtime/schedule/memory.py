@@ -160,7 +160,8 @@ class _Model:
         batch = min(self._batch, self._cells)
         inner = max(self._by_block("feed_forward_length", 0), default=0)
         floats = batch * (3 * self._width + 2 * inner)
-        floats += 2 * self._options.slots * self._vocabulary
+        # Without a text to come, the engine allocates the scores of every token of a batch.
+        floats += 2 * (batch if self._options.embeds else self._options.slots) * self._vocabulary
         masks = 6 * batch * self._cells
         if self._options.flash_attention is False:
             masks += _FLOAT * batch * self._cells * max(self._heads, default=0)

@@ -11,7 +11,7 @@ import msgspec
 
 from ...store.errors import MachineError
 from ..engine import build
-from ..engine.protocol import LoadOptions
+from ..engine.protocol import Loaded, LoadOptions
 from .devices import Device, lay_out
 from .machine import Machine, Room
 from .memory import PROCESS, estimate
@@ -103,10 +103,10 @@ class Placer:
         """Bytes of all GPUs together, without what is to be left free."""
         return sum(max(0, device.total - self._overhead) for device in self._known())
 
-    def place(self, wanted: Wanted, path: Path, mapped: Iterable[Path], *, may_shrink: bool) -> Placement | Shortage:
-        """How to load the model in `path` now.
+    def place(self, wanted: Wanted, held: int, *, name: str, may_shrink: bool) -> Placement | Shortage:
+        """How to load a model now; warnings call it `name`.
 
-        `mapped` are the weights of the models that stay loaded: the system counts their pages as free, and they are not.
+        `held` are bytes of the weights of models that stay loaded: the system counts their pages as free, and they are not.
         With `may_shrink` a context that nobody asked for is made shorter until it fits, and until all layers are on GPUs.
         """
         if wanted.header is None:
@@ -114,20 +114,19 @@ class Placer:
         devices = self._devices()
         room = self._room()
         if room:
-            held = sum(_size(other) for other in set(mapped) - {path})
             room = Room(max(0, room.available - held), room.owner)
         shrinks = wanted.is_elastic and may_shrink
         if shrinks and devices:
             for num_ctx in _contexts(wanted.options.num_ctx, _LEAST_ON_GPU):
                 placed = self._laid_out(wanted, num_ctx, devices, room)
                 if isinstance(placed, Placement) and placed.is_whole:
-                    return _told(placed, wanted, path)
+                    return _told(placed, wanted, name)
         placed = self._laid_out(wanted, wanted.options.num_ctx, devices, room)
         for num_ctx in _contexts(wanted.options.num_ctx, LEAST_CONTEXT) if shrinks else ():
             if isinstance(placed, Placement):
                 break
             placed = self._laid_out(wanted, num_ctx, devices, room)
-        return _told(placed, wanted, path) if isinstance(placed, Placement) else placed
+        return _told(placed, wanted, name) if isinstance(placed, Placement) else placed
 
     def _known(self) -> Sequence[Device]:
         if self._first is None:
@@ -149,12 +148,18 @@ class Placer:
             main_gpu=wanted.main_gpu,
         )
         shares = all(device.kind == "igpu" for device in devices)
-        needs = needed.total - (0 if shares else min(layout.vram, needed.total))
+        needs = needed.total if shares else max(needed.total - layout.vram, needed.embedding)
         needs += PROCESS + sum(_size(Path(adapter.path)) for adapter in options.adapters)
         if room and needs > room.available:
             return Shortage(needs, room, num_ctx)
         options = msgspec.structs.replace(options, num_gpu=layout.num_gpu, main_gpu=layout.main_gpu)
         return Placement(options, layout.is_whole)
+
+
+def taken(wanted: Wanted, options: LoadOptions, loaded: Loaded) -> int:
+    """Bytes that a loaded model gives back at most: what it says it has, or was foreseen to come to have."""
+    foreseen = estimate(wanted.header, options).total if wanted.header else 0
+    return max(loaded.memory, foreseen) + PROCESS
 
 
 def too_large(name: str, shortage: Shortage, slots: int) -> TooLargeError:
@@ -163,10 +168,10 @@ def too_large(name: str, shortage: Shortage, slots: int) -> TooLargeError:
     return TooLargeError(name, shortage.needs, shortage.room, why)
 
 
-def _told(placed: Placement, wanted: Wanted, path: Path) -> Placement:
+def _told(placed: Placement, wanted: Wanted, name: str) -> Placement:
     if placed.options.num_ctx < wanted.options.num_ctx:
         text = "%s: loaded with a context of %d tokens instead of %d, to fit the memory"
-        log.warning(text, path.name, placed.options.num_ctx, wanted.options.num_ctx)
+        log.warning(text, name, placed.options.num_ctx, wanted.options.num_ctx)
     return placed
 
 

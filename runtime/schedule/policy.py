@@ -7,8 +7,8 @@ but no more than TURN times its slots of them, and then goes, whoever comes.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -47,7 +47,22 @@ class Wanted:
     """What the weights say of themselves; without it nothing is known of the memory they take."""
 
 
+class Waiting(Protocol):
+    """A request that waits."""
+
+    @property
+    def client(self) -> str:
+        """Who sent it."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """In the order they came."""
+        ...
+
+
 _C = TypeVar("_C", bound=Candidate)
+_W = TypeVar("_W", bound=Waiting)
 _T = TypeVar("_T")
 
 
@@ -71,6 +86,12 @@ def victim(candidates: Iterable[_C]) -> _C | None:
     for longest.
     """
     return min(candidates, key=lambda c: (c.users > 0, c.keep_alive, c.last_used, c.path), default=None)
+
+
+def last_of_longest(waiting: Sequence[_W]) -> _W:
+    """Who is refused when too many wait: the last one of the client with most of them, so that none fills the queue."""
+    counts = Counter(one.client for one in waiting)
+    return max(waiting, key=lambda one: (counts[one.client], one.number))
 
 
 class Line(Generic[_T]):

@@ -10,16 +10,14 @@ import math
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
-from ...store.digest import Digest
 from ...store.errors import MachineError
 from ..engine.process import StoppingError, Worker
-from ..engine.protocol import Adapter, LoadOptions
-from .placing import Placement, Placer, Shortage, too_large
-from .policy import TURN, Line, Wanted, serves, victim
+from ..engine.protocol import LoadOptions
+from .placing import Placement, Placer, Shortage, taken, too_large
+from .policy import TURN, Line, Wanted, last_of_longest, victim
+from .runner import ModelKey, Place, Runner, Ticket
 
 _DEFAULT_QUEUE = 512
 RETRY_AFTER = 5
@@ -35,88 +33,7 @@ class BusyError(MachineError):
         super().__init__("server busy, please try again.  maximum pending requests exceeded")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelKey:
-    """What is loaded: names that share weights and adapters share a worker."""
-
-    name: str
-    """The name to show."""
-    digest: Digest | None
-    """Of the manifest it was first asked by; None where there is none."""
-    path: Path
-    """The weights."""
-    adapters: tuple[Adapter, ...] = ()
-
-
 Starter: TypeAlias = Callable[[str, str, LoadOptions], Awaitable[Worker]]
-_Place: TypeAlias = tuple[Path, tuple[Adapter, ...]]
-
-
-@dataclass(slots=True, eq=False)
-class Runner:
-    """A loaded model."""
-
-    key: ModelKey
-    wanted: Wanted
-    """As the request wanted it that it was loaded for."""
-    options: LoadOptions
-    """As it was loaded."""
-    worker: Worker
-    keep_alive: float
-    """Seconds it stays after its last request."""
-    users: int = 0
-    free: int = 0
-    """Slots nobody has."""
-    turn: int | None = None
-    """How many more it serves before it makes room; None while nobody waits for that."""
-    last_used: float = field(default_factory=time.monotonic)
-    expiry: asyncio.TimerHandle | None = None
-    asked: dict[str, ModelKey] = field(default_factory=dict[str, ModelKey])
-    """Every name it was used by."""
-
-    @property
-    def path(self) -> str:
-        """Where the weights are."""
-        return str(self.key.path)
-
-    @property
-    def expires_in(self) -> float:
-        """Seconds until it goes if nothing more is asked of it."""
-        since = 0.0 if self.users else time.monotonic() - self.last_used
-        return math.inf if math.isinf(self.keep_alive) else max(0.0, self.keep_alive - since)
-
-    @property
-    def place(self) -> _Place:
-        """What others wait for."""
-        return self.key.path, self.key.adapters
-
-    def suits(self, ticket: _Ticket) -> bool:
-        """Whether the request needs no other load."""
-        if ticket.judge is not self:
-            ticket.judge, ticket.is_suited = self, serves(self.options, self.wanted, ticket.wanted)
-        return ticket.is_suited and not self.worker.is_dead
-
-
-@dataclass(slots=True, eq=False)
-class _Ticket:
-    """A request that wants a model, and waits until it is granted."""
-
-    number: int
-    """In the order they came."""
-    key: ModelKey
-    wanted: Wanted
-    keep_alive: float
-    client: str
-    takes_slot: bool
-    granted: asyncio.Future[Runner]
-    judge: Runner | None = None
-    """Whom it was last compared with, and what came of that."""
-    is_suited: bool = False
-
-    @property
-    def place(self) -> _Place:
-        """What it waits for."""
-        return self.key.path, self.key.adapters
 
 
 class Pool:
@@ -135,12 +52,14 @@ class Pool:
         self._max_queue = max_queue or _DEFAULT_QUEUE
         self._start = start
         self.placer = placer or Placer()
-        self._runners: dict[_Place, Runner] = {}
-        self._lines: dict[_Place, Line[_Ticket]] = {}
+        self._runners: dict[Place, Runner] = {}
+        self._lines: dict[Place, Line[Ticket]] = {}
         self._numbers = itertools.count()
         self._loader: asyncio.Task[None] | None = None
-        self._loading: _Ticket | None = None
+        self._loading: Ticket | None = None
         """For whom a model is being loaded."""
+        self._makes_room = False
+        """A model that has been asked for its place may still be needed to give it."""
         self._freed = asyncio.Event()
         """A model may have become idle since this was last cleared."""
         self._closing: set[asyncio.Task[None]] = set()
@@ -158,19 +77,18 @@ class Pool:
         if self._is_closed:
             raise StoppingError
         granted: asyncio.Future[Runner] = asyncio.get_running_loop().create_future()
-        ticket = _Ticket(next(self._numbers), key, wanted, keep_alive, client, takes_slot, granted)
+        ticket = Ticket(next(self._numbers), key, wanted, keep_alive, client, takes_slot, granted)
         runner = await self._waited(ticket)
         try:
             yield runner
         finally:
             self._release(runner, ticket)
 
-    async def _waited(self, ticket: _Ticket) -> Runner:
+    async def _waited(self, ticket: Ticket) -> Runner:
         self._lines.setdefault(ticket.place, Line()).add(ticket.client, ticket)
         self._advance()
         if not ticket.granted.done() and self.waiting > self._max_queue:
-            self._forget(ticket)
-            raise BusyError
+            self._fail(BusyError(), [last_of_longest([other for line in self._lines.values() for other in line])])
         try:
             return await ticket.granted
         except asyncio.CancelledError:
@@ -178,10 +96,15 @@ class Pool:
                 self._release(ticket.granted.result(), ticket)
             else:
                 self._forget(ticket)
+                self._advance()  # it may have been what others made room for
             raise
 
     def unload(self, key: ModelKey) -> None:
-        """Let the model go as soon as its running requests are done."""
+        """Let the model go as soon as its running requests are done, and those that wait for it to be loaded."""
+        loading = self._loading
+        if loading and loading.place == (key.path, key.adapters):
+            for ticket in [loading, *self._lines.get(loading.place, ())]:
+                ticket.keep_alive = 0
         if runner := self._runners.get((key.path, key.adapters)):
             runner.keep_alive = 0
             self._after_use(runner)
@@ -213,7 +136,7 @@ class Pool:
         for runner in list(self._runners.values()):
             if runner.worker.is_dead:
                 self._drop(runner)
-            elif self._loader is None and self._unsuited(runner.place) is None:
+            elif not self._makes_room and self._unsuited(runner.place) is None:
                 runner.turn = None
         for place, line in list(self._lines.items()):
             if runner := self._runners.get(place):
@@ -226,7 +149,7 @@ class Pool:
             # Not at the end of the task itself: one that is cancelled at once never begins.
             self._loader.add_done_callback(lambda _: self._after_load(ticket))
 
-    def _serve(self, runner: Runner, line: Line[_Ticket]) -> None:
+    def _serve(self, runner: Runner, line: Line[Ticket]) -> None:
         """Grant what the model can be granted now."""
         for ticket in list(line):
             if ticket.takes_slot and (not runner.free or runner.turn == 0):
@@ -244,7 +167,7 @@ class Pool:
                 runner.expiry.cancel()
             ticket.granted.set_result(runner)
 
-    def _next_load(self) -> _Ticket | None:
+    def _next_load(self) -> Ticket | None:
         """Who has waited longest for a model that has to be loaded. Who waits until the same model, loaded otherwise, is
         free does not hold up the others.
         """
@@ -256,7 +179,7 @@ class Pool:
             self._ask_for_room(runner)
         return None
 
-    def _unsuited(self, place: _Place) -> _Ticket | None:
+    def _unsuited(self, place: Place) -> Ticket | None:
         """Who has waited longest for a model that is not loaded, or otherwise."""
         runner = self._runners.get(place)
         waiting = (ticket for ticket in self._lines.get(place, ()) if runner is None or not runner.suits(ticket))
@@ -268,10 +191,13 @@ class Pool:
             there = sum(1 for ticket in line if ticket.takes_slot and runner.suits(ticket))
             runner.turn = min(there, TURN * runner.options.slots)
 
-    async def _load(self, ticket: _Ticket) -> None:
+    async def _load(self, ticket: Ticket) -> None:
         """Load a model for a ticket and whoever else waits for the same."""
         try:
+            self._makes_room = True
             options = await self._room_for(ticket)
+            self._makes_room = False
+            self._advance()
             worker = await self._start(ticket.key.name, str(ticket.key.path), options)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to be told
             line = self._lines.get(ticket.place, ())
@@ -282,13 +208,14 @@ class Pool:
             if self._is_closed:
                 self._drop(runner)
 
-    def _after_load(self, ticket: _Ticket) -> None:
+    def _after_load(self, ticket: Ticket) -> None:
         self._loader = self._loading = None
+        self._makes_room = False
         self._advance()
         if loaded := self._runners.get(ticket.place):
             self._after_use(loaded)
 
-    async def _room_for(self, ticket: _Ticket) -> LoadOptions:
+    async def _room_for(self, ticket: Ticket) -> LoadOptions:
         """How to load it, when there is room for it. Raises TooLargeError."""
         while True:
             self._freed.clear()
@@ -303,7 +230,7 @@ class Pool:
                 self._ask_for_room(found)
                 await self._freed.wait()
 
-    async def _found(self, ticket: _Ticket) -> LoadOptions | Runner:
+    async def _found(self, ticket: Ticket) -> LoadOptions | Runner:
         """How it can be loaded now, or else what has to go first. Raises TooLargeError."""
         if same := self._runners.get(ticket.place):
             return same
@@ -311,6 +238,8 @@ class Pool:
         if len(self._runners) >= most and (goes := victim(self._runners.values())):
             return goes
         placed = await self._placed(ticket, may_shrink=False)
+        if isinstance(placed, Shortage):
+            await self._check_possible(ticket)
         idle = [other for other in self._runners.values() if not other.users]
         if isinstance(placed, Placement):
             # Layers that could be on a GPU are worth more than a model that nobody uses.
@@ -326,17 +255,28 @@ class Pool:
             return goes
         raise too_large(ticket.key.name, placed, ticket.wanted.options.slots)
 
-    async def _placed(self, ticket: _Ticket, *, may_shrink: bool) -> Placement | Shortage:
-        mapped = [other.key.path for other in self._runners.values() if other.options.use_mmap]
-        return await asyncio.to_thread(self.placer.place, ticket.wanted, ticket.key.path, mapped, may_shrink=may_shrink)
+    async def _check_possible(self, ticket: Ticket) -> None:
+        """Raises TooLargeError where it would not fit either if all others went: then none of them has to."""
+        placed = await self._placed(ticket, may_shrink=True)
+        freed = sum(taken(other.wanted, other.options, other.worker.loaded) for other in self._runners.values())
+        if isinstance(placed, Shortage) and placed.needs > placed.room.available + freed:
+            raise too_large(ticket.key.name, placed, ticket.wanted.options.slots)
 
-    def _fail(self, error: BaseException, tickets: list[_Ticket]) -> None:
+    async def _placed(self, ticket: Ticket, *, may_shrink: bool) -> Placement | Shortage:
+        held = {other.key.path: other.worker.loaded.mapped for other in self._runners.values()}
+        held.pop(ticket.key.path, None)  # the same pages
+        place = self.placer.place
+        return await asyncio.to_thread(
+            place, ticket.wanted, sum(held.values()), name=ticket.key.name, may_shrink=may_shrink
+        )
+
+    def _fail(self, error: BaseException, tickets: list[Ticket]) -> None:
         for ticket in tickets:
             if not ticket.granted.done():
                 self._lines[ticket.place].discard(ticket.client, ticket)
                 ticket.granted.set_exception(error)
 
-    def _forget(self, ticket: _Ticket) -> None:
+    def _forget(self, ticket: Ticket) -> None:
         """Its client has gone, or it is refused; what is loaded for nobody any more is not loaded to the end."""
         line = self._lines.get(ticket.place)
         if line is None or ticket not in line:
@@ -349,7 +289,7 @@ class Pool:
         if not line:
             del self._lines[ticket.place]
 
-    def _release(self, runner: Runner, ticket: _Ticket) -> None:
+    def _release(self, runner: Runner, ticket: Ticket) -> None:
         runner.users -= 1
         runner.free += ticket.takes_slot
         runner.last_used = time.monotonic()

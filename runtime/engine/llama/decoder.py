@@ -16,7 +16,7 @@ from ..tuner import candidates
 from .adapters import apply_adapters
 from .batch import LlamaBatch
 from .grammar import LlamaGrammar
-from .library import LoadError, buffers, llama, load_model
+from .library import LoadError, allocated, llama, load_model
 from .vocabulary import LlamaVocabulary
 
 _SPARE = 28
@@ -34,6 +34,7 @@ class LlamaDecoder:
         vocabulary = self._vocabulary = LlamaVocabulary(self._model)
         self.tokenize, self.piece, self.spelling = vocabulary.tokenize, vocabulary.piece, vocabulary.spelling
         self.special_token, self.is_end = vocabulary.special_token, vocabulary.is_end
+        self.begin = vocabulary.begin
         self.num_ctx = options.num_ctx
         self.slots = options.slots
         self.cells = options.num_ctx * options.slots
@@ -85,14 +86,15 @@ class LlamaDecoder:
 
     def describe(self) -> Loaded:
         """What the server needs to know of the model."""
-        allocated = buffers()
+        memory, vram, mapped = allocated()
         return Loaded(
             num_ctx=self.num_ctx,
             train_ctx=llama.llama_model_n_ctx_train(self._model),
             bos=self._vocabulary.bos,
             eos=self._vocabulary.eos,
-            memory=round(sum(allocated.values())),
-            vram=round(sum(size for place, size in allocated.items() if not _is_of_the_host(place))),
+            memory=memory,
+            vram=vram,
+            mapped=mapped,
             embedding_length=llama.llama_model_n_embd(self._model),
             infill=self._vocabulary.infill,
         )
@@ -150,11 +152,6 @@ class LlamaDecoder:
     def forget(self, sequence: int) -> None:
         """Clear a sequence from the KV cache."""
         llama.llama_memory_seq_rm(self._memory, sequence, -1, -1)
-
-
-def _is_of_the_host(place: str) -> bool:
-    """Whether the engine's name for a kind of memory means this machine's own."""
-    return place.startswith("CPU") or place.endswith("_Host")
 
 
 def _cache_type(name: str) -> int:

@@ -14,7 +14,7 @@ from ..protocol import Loaded, LoadOptions
 from ..threads import available_cores
 from .adapters import apply_adapters
 from .batch import LlamaBatch
-from .library import LoadError, llama, load_model
+from .library import LoadError, allocated, llama, load_model
 from .vocabulary import LlamaVocabulary
 
 _NO_POOLING = {
@@ -63,12 +63,15 @@ class LlamaEmbedder:
 
     def describe(self) -> Loaded:
         """What the server needs to know of the model."""
+        memory, vram, mapped = allocated()
         return Loaded(
             num_ctx=self.num_ctx,
             train_ctx=llama.llama_model_n_ctx_train(self._model),
             bos=self._vocabulary.bos,
             eos=self._vocabulary.eos,
-            memory=llama.llama_model_size(self._model) + llama.llama_state_get_size(self._context),
+            memory=memory,
+            vram=vram,
+            mapped=mapped,
             embedding_length=self._length,
         )
 

@@ -76,9 +76,16 @@ def start_engine() -> object:
     return log
 
 
-def buffers() -> dict[str, float]:
-    """Bytes of what the engine has allocated so far, by where it is; its log is the only place that tells."""
-    return dict(_buffers)
+def allocated() -> tuple[int, int, int]:
+    """Bytes of all that the engine has allocated so far, of them those on GPUs, and those of the weights' file in use.
+
+    Its log is the only place that tells. What was repacked lies beside the file, which then nobody looks at any more.
+    """
+    repacked = sum(size for place, size in _buffers.items() if place.endswith("_REPACK"))
+    mapped = max(0.0, sum(size for place, size in _buffers.items() if place == "CPU_Mapped") - repacked)
+    others = {place: size for place, size in _buffers.items() if place != "CPU_Mapped"}
+    on_gpus = sum(size for place, size in others.items() if not (place.startswith("CPU") or place.endswith("_Host")))
+    return round(sum(others.values()) + mapped), round(on_gpus), round(mapped)
 
 
 _BUFFER = re.compile(rb": +(\S+) +(?:\w+ )+buffer size = +([0-9.]+) MiB")

@@ -14,8 +14,8 @@ class LlamaVocabulary:
         self.handle = llama.llama_model_get_vocab(model)
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self.size: int = llama.llama_vocab_n_tokens(self.handle)
-        self._bos: int = llama.llama_vocab_bos(self.handle)
-        self.bos = self._special_text(self._bos)
+        self.begin: int = llama.llama_vocab_bos(self.handle)
+        self.bos = self._special_text(self.begin)
         self.eos = self._special_text(llama.llama_vocab_eos(self.handle))
         self.infill = self._infill()
 
@@ -27,7 +27,7 @@ class LlamaVocabulary:
     def tokenize(self, text: str) -> list[int]:
         """The prompt's tokens; a begin token that the template wrote itself is not doubled."""
         tokens = self._tokens(text, add_special=True)
-        return tokens[1:] if tokens[:2] == [self._bos, self._bos] else tokens
+        return tokens[1:] if tokens[:2] == [self.begin, self.begin] else tokens
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token; special tokens have none."""

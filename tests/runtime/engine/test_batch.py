@@ -169,8 +169,8 @@ def test_what_makes_room_is_forgotten_and_the_rest_is_read_again() -> None:
     model = decoder(num_ctx=32, slots=1)
     outcome = run(model, [ask(1, "abcdefghijklmnopqrstuvwxyz", num_keep=3, num_predict=12, shifts=True)])
     first = outcome.texts[1][:6].encode()
-    # The begin token and two more stay, then the newest half of the rest, and the token that did not fit.
-    kept = [256, *b"ab", *(b"abcdefghijklmnopqrstuvwxyz" + first[:5])[-14:], first[5]]
+    # The begin token and three more stay, then the newest half of the rest, and the token that did not fit.
+    kept = [256, *b"abc", *(b"abcdefghijklmnopqrstuvwxyz" + first[:5])[-14:], first[5]]
     assert outcome.texts[1][6] == chr(ord("a") + (sum(kept) + len(kept)) % 26)
     assert outcome.finished[1].tokens == 12
 
@@ -292,7 +292,7 @@ def test_a_prompt_too_long_keeps_its_start_and_its_newest_tokens() -> None:
     outcome = run(decoder(num_ctx=32), [ask(1, "x" * 100 + "say:cut;", num_keep=4, shifts=True)])
     finished = outcome.finished[1]
     assert outcome.texts[1] == "cut"
-    assert (finished.prompt_tokens, finished.truncated) == (4 + 14, 109 - 18)
+    assert (finished.prompt_tokens, finished.truncated) == (5 + 13, 109 - 18)
 
 
 def test_a_prompt_that_just_fits_is_not_cut() -> None:

@@ -203,5 +203,67 @@ def test_a_model_that_repeats_itself_is_stopped() -> None:
 
 def test_error_a_prompt_too_long_is_refused_where_it_must_not_be_cut() -> None:
     outcome = run(decoder(num_ctx=32), [ask(1, "x" * 100), ask(2, "say:b;")])
-    assert outcome.failed[1] == "the prompt has 101 tokens, and the context holds 32"
+    assert outcome.failed[1].startswith("the prompt is longer than the context length currently available to the model")
+    assert outcome.failed[1].endswith(": 101 tokens, it holds 32")
     assert outcome.texts == {2: "b"}
+
+
+def test_a_short_prompt_does_not_wait_behind_a_long_one_that_begins_like_it() -> None:
+    """One answer is on its way; then a very long prompt comes, a long one, and a short one that begins like the latter."""
+    model = decoder(slots=4, num_ctx=4096)
+    beginning = "second of all, " * 5
+    late = [ask(2, "L" * 3000), ask(3, beginning + "M" * 2000), ask(4, beginning + "say:short;")]
+    outcome = run(
+        model,
+        [ask(1, "say:" + "a very long answer " * 60 + ";")],
+        meanwhile=lambda seen: [late.pop(0)] if late and seen.order else [],
+    )
+    assert outcome.texts[4] == "short"
+    assert outcome.order.index(4) < len([number for number in outcome.order if number == 1]) / 2
+
+
+def test_a_conversation_is_not_dropped_to_make_room_for_itself() -> None:
+    model = decoder(slots=1, num_ctx=4096)
+    talks = [f"{number}: a conversation of its own, " * 3 for number in range(model.sequences)]
+    numbers = iter(range(100))
+    first = [ask(next(numbers), talk + "say:x;") for talk in talks]
+    again = ask(next(numbers), talks[0] + "say:x; and more say:y;")
+    outcome = run(model, first, meanwhile=once(again, lambda seen: len(seen.finished) == len(first)))
+    assert outcome.finished[again.id].cached > len(talks[0])
+
+
+def test_what_cannot_roll_back_is_kept_beside_what_goes_on_from_it() -> None:
+    model = decoder(slots=2, rolls_back=False)
+    shared = SYSTEM + "say:a;a"
+    second = once(ask(2, shared + " one more", num_predict=3), lambda seen: 1 in seen.finished)
+    third = once(ask(3, shared + " another", num_predict=3), lambda seen: 2 in seen.finished)
+    outcome = run(model, [ask(1, SYSTEM + "say:a;")], meanwhile=lambda seen: [*second(seen), *third(seen)])
+    assert outcome.finished[2].cached > len(SYSTEM)
+    assert outcome.finished[3].cached == outcome.finished[2].cached
+
+
+def test_who_evaluates_alone_again_keeps_the_pace_of_others() -> None:
+    class Tight(FakeDecoder):
+        """Has no place once, for what several hold."""
+
+        refuses = True
+
+        def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: Tokens) -> None:
+            if self.refuses and self.evaluated > 2000 and len(set(map(int, sequences))) > 1:
+                self.refuses = False
+                raise CacheFullError("the KV cache is full")
+            self.sizes.append(len(tokens))
+            super().decode(tokens, positions, sequences, wanted)
+
+        def __init__(self, options: LoadOptions) -> None:
+            super().__init__(options)
+            self.sizes: list[int] = []
+
+    model = Tight(LoadOptions(num_ctx=4096, slots=3, num_batch=2048))
+    long = "a long beginning, " * 100
+    late = once(ask(2, long + "say:two;"), lambda seen: len(seen.order) > 2)
+    outcome = run(model, [ask(1, long + "say:" + "one " * 300 + ";")], meanwhile=late)
+    assert outcome.texts[2] == "two"
+    assert not model.refuses
+    assert outcome.finished[2].cached == 0
+    assert max(model.sizes[2:]) < len(long)

@@ -16,7 +16,8 @@ from corral.runtime.schedule.machine import Room
 from corral.runtime.schedule.memory import PROCESS, estimate
 from corral.runtime.schedule.placing import Placer
 from corral.runtime.schedule.policy import Wanted
-from corral.runtime.schedule.pool import ModelKey, Pool, Runner
+from corral.runtime.schedule.pool import Pool
+from corral.runtime.schedule.runner import ModelKey, Runner
 from corral.store.header import GGUF
 
 from corral import Digest

@@ -11,7 +11,8 @@ import pytest
 from corral.runtime.engine.process import Worker
 from corral.runtime.engine.protocol import Loaded, LoadOptions
 from corral.runtime.schedule.policy import Wanted
-from corral.runtime.schedule.pool import BusyError, ModelKey, Pool
+from corral.runtime.schedule.pool import BusyError, Pool
+from corral.runtime.schedule.runner import ModelKey
 
 from tests.runtime.conftest import PATIENCE
 

@@ -48,10 +48,10 @@ def needs(num_ctx: int) -> int:
 
 
 def placed(
-    wanted: Wanted, available: int, *cards: Card, may_shrink: bool = True, mapped: Sequence[Path] = ()
+    wanted: Wanted, available: int, *cards: Card, may_shrink: bool = True, held: int = 0
 ) -> LoadOptions | Shortage:
     placer = Placer(room=lambda: Room(available, "this machine"), devices=lambda: cards)
-    found = placer.place(wanted, NOWHERE, mapped, may_shrink=may_shrink)
+    found = placer.place(wanted, held, name="m", may_shrink=may_shrink)
     return found.options if isinstance(found, Placement) else found
 
 
@@ -93,12 +93,9 @@ def test_a_models_own_context_may_be_shorter_than_the_least() -> None:
     assert isinstance(placed(small, needs(500) - 1), Shortage)
 
 
-def test_the_weights_of_models_that_stay_are_not_free(tmp_path: Path) -> None:
-    other = tmp_path / "other"
-    other.write_bytes(bytes(MIB))
-    assert isinstance(placed(FIXED, needs(16384), mapped=[other]), Shortage)
-    assert context(placed(FIXED, needs(16384) + MIB, mapped=[other, other])) == 16384
-    assert context(placed(FIXED, needs(16384), mapped=[NOWHERE])) == 16384
+def test_the_weights_of_models_that_stay_are_not_free() -> None:
+    assert isinstance(placed(FIXED, needs(16384), held=MIB), Shortage)
+    assert context(placed(FIXED, needs(16384) + MIB, held=MIB)) == 16384
 
 
 def test_a_gpu_takes_the_load_off_the_memory() -> None:
@@ -126,7 +123,7 @@ def test_of_what_nothing_is_known_nothing_is_asked() -> None:
     def never() -> Sequence[Card]:
         pytest.fail("asked for devices")
 
-    found = Placer(devices=never, room=lambda: None).place(Wanted(options=OPTIONS), NOWHERE, (), may_shrink=False)
+    found = Placer(devices=never, room=lambda: None).place(Wanted(options=OPTIONS), 0, name="m", may_shrink=False)
     assert found == Placement(OPTIONS, is_whole=True)
 
 

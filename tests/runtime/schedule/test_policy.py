@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 from corral.runtime.engine.protocol import LoadOptions
-from corral.runtime.schedule.policy import Line, Wanted, serves, victim
+from corral.runtime.schedule.policy import Line, Wanted, last_of_longest, serves, victim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -154,3 +154,16 @@ def test_whoever_waits_is_overtaken_by_each_other_client_at_most_once_more_than_
         for other in [other for other in pending if not pending[other]]:
             served_while_waiting[other] = defaultdict(int)
     assert not len(waiting)
+
+
+@dataclass(frozen=True)
+class Waiter:
+    client: str
+    number: int
+
+
+def test_when_too_many_wait_who_sends_most_is_refused() -> None:
+    waiting = [Waiter("hog", 1), Waiter("hog", 2), Waiter("hog", 4), Waiter("guest", 5)]
+    assert last_of_longest(waiting) == Waiter("hog", 4)
+    assert last_of_longest(waiting[:1]) == Waiter("hog", 1)
+    assert last_of_longest([Waiter("a", 1), Waiter("b", 2)]) == Waiter("b", 2)

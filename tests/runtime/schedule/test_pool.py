@@ -9,7 +9,8 @@ import pytest
 from corral.runtime.engine.process import ModelLoadError, StoppingError
 from corral.runtime.engine.protocol import Adapter, LoadOptions
 from corral.runtime.schedule.policy import Wanted
-from corral.runtime.schedule.pool import ModelKey, Pool, Runner
+from corral.runtime.schedule.pool import Pool
+from corral.runtime.schedule.runner import ModelKey, Runner
 
 from corral import Digest
 from tests.runtime.conftest import kill

@@ -10,7 +10,8 @@ import pytest
 from corral.runtime.engine.protocol import LoadOptions
 from corral.runtime.schedule.placing import TooLargeError
 from corral.runtime.schedule.policy import TURN, Wanted
-from corral.runtime.schedule.pool import BusyError, ModelKey, Pool
+from corral.runtime.schedule.pool import BusyError, Pool
+from corral.runtime.schedule.runner import ModelKey
 
 from tests.runtime.schedule.pools import (
     FOREVER,
@@ -143,6 +144,50 @@ def test_nobody_is_stuck_when_who_wanted_room_gives_up() -> None:
     in_pool(run, max_loaded=1)
 
 
+def test_who_waits_already_goes_on_when_who_wanted_room_gives_up() -> None:
+    async def run(pool: Pool, _: Loads) -> None:
+        async with using(pool, A, options=SLOTS):
+            gone = asyncio.create_task(use(pool, A, options=LARGE))
+            await until(lambda: pool.runners()[0].turn == 0)
+            waiting = asyncio.create_task(use(pool, A, options=SLOTS))
+            await settle()
+            assert not waiting.done()
+            gone.cancel()
+            await waiting  # beside the first, which still runs
+
+    in_pool(run)
+
+
+def test_a_client_with_many_requests_makes_way_for_one_with_few() -> None:
+    async def run(pool: Pool, _: Loads) -> None:
+        async def ask(client: str) -> str:
+            async with pool.lease(A, SMALL, FOREVER, client=client):
+                return client
+
+        async with using(pool, A):
+            hog = [asyncio.create_task(ask("hog")) for _ in range(3)]
+            await settle()
+            guest = asyncio.create_task(ask("guest"))
+            await settle()
+            assert isinstance(hog[2].exception(), BusyError)
+        assert await asyncio.gather(guest, *hog[:2]) == ["guest", "hog", "hog"]
+
+    in_pool(run, max_queue=3)
+
+
+def test_a_model_stopped_while_it_loads_goes_after_its_first_use() -> None:
+    async def run(pool: Pool, loads: Loads) -> None:
+        loads.gate.clear()
+        asked = asyncio.create_task(use(pool, A))
+        await until(lambda: loads.names == ["a"])
+        pool.unload(A)
+        loads.gate.set()
+        await asked
+        await until(lambda: not pool.runners())
+
+    in_pool(run)
+
+
 def test_a_slot_is_one_requests_at_a_time() -> None:
     async def run(pool: Pool, _: Loads) -> None:
         most = now = 0
@@ -241,7 +286,7 @@ def test_error_a_model_that_is_too_large_fails_all_who_wait_for_it() -> None:
         assert {type(end) for end in ends} == {TooLargeError}
         assert "model 'b' needs" in str(ends[0])
         assert loads.names == ["a"]
-        assert kept.worker.is_dead  # it went to make room
+        assert not kept.worker.is_dead  # its going would not have been enough
 
     in_pool(run)
 
