@@ -59,7 +59,7 @@ def test_error_a_model_killed_in_a_stream_is_an_error_line_and_the_next_is_serve
         assert json.loads(next(lines))["response"]
         kill(worker_of(real).pid)
         *_, last = lines
-    assert json.loads(last)["error"].endswith("unexpectedly stopped: signal: SIGKILL")
+    assert "unexpectedly stopped: signal: SIGKILL" in json.loads(last)["error"]
     assert real.post("/api/generate", HELLO).json()["eval_count"] > 0
     assert real.ask("GET", "/").text == "Ollama is running"
 
