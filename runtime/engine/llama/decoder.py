@@ -15,8 +15,9 @@ from ..threads import available_cores
 from ..tuner import candidates
 from .adapters import apply_adapters
 from .batch import LlamaBatch
+from .description import describe
 from .grammar import LlamaGrammar
-from .library import LoadError, allocated, llama, load_model
+from .library import LoadError, llama, load_model
 from .vocabulary import LlamaVocabulary
 
 _SPARE = 28
@@ -86,18 +87,7 @@ class LlamaDecoder:
 
     def describe(self) -> Loaded:
         """What the server needs to know of the model."""
-        memory, vram, mapped = allocated()
-        return Loaded(
-            num_ctx=self.num_ctx,
-            train_ctx=llama.llama_model_n_ctx_train(self._model),
-            bos=self._vocabulary.bos,
-            eos=self._vocabulary.eos,
-            memory=memory,
-            vram=vram,
-            mapped=mapped,
-            embedding_length=llama.llama_model_n_embd(self._model),
-            infill=self._vocabulary.infill,
-        )
+        return describe(self._model, self._vocabulary, self.num_ctx)
 
     def use_threads(self, count: int) -> None:
         """Evaluate the next batches with so many."""

@@ -14,7 +14,8 @@ from ..protocol import Loaded, LoadOptions
 from ..threads import available_cores
 from .adapters import apply_adapters
 from .batch import LlamaBatch
-from .library import LoadError, allocated, llama, load_model
+from .description import describe
+from .library import LoadError, llama, load_model
 from .vocabulary import LlamaVocabulary
 
 _NO_POOLING = {
@@ -63,17 +64,7 @@ class LlamaEmbedder:
 
     def describe(self) -> Loaded:
         """What the server needs to know of the model."""
-        memory, vram, mapped = allocated()
-        return Loaded(
-            num_ctx=self.num_ctx,
-            train_ctx=llama.llama_model_n_ctx_train(self._model),
-            bos=self._vocabulary.bos,
-            eos=self._vocabulary.eos,
-            memory=memory,
-            vram=vram,
-            mapped=mapped,
-            embedding_length=self._length,
-        )
+        return describe(self._model, self._vocabulary, self.num_ctx)
 
     def tokenize(self, text: str) -> list[int]:
         """The tokens; a text that has none is given the model's end token, so that it has a vector too."""
