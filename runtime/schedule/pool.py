@@ -233,6 +233,7 @@ class Pool:
     async def _found(self, ticket: Ticket) -> LoadOptions | Runner:
         """How it can be loaded now, or else what has to go first. Raises TooLargeError."""
         if same := self._runners.get(ticket.place):
+            await self._check_possible(ticket)
             return same
         most = self._max_loaded or _PER_GPU * max(1, await asyncio.to_thread(self.placer.gpus))
         if len(self._runners) >= most and (goes := victim(self._runners.values())):

@@ -291,6 +291,17 @@ def test_error_a_model_that_is_too_large_fails_all_who_wait_for_it() -> None:
     in_pool(run)
 
 
+def test_error_what_cannot_be_loaded_otherwise_leaves_the_model_as_it_is() -> None:
+    async def run(pool: Pool, loads: Loads) -> None:
+        kept = await use(pool, A)
+        with pytest.raises(TooLargeError):
+            await use(pool, A, options=HUGE)
+        assert await use(pool, A) is kept
+        assert loads.names == ["a"]
+
+    in_pool(run)
+
+
 def test_idle_models_go_when_memory_is_short() -> None:
     async def run(pool: Pool, loads: Loads) -> None:
         for which in (A, B, C):
@@ -305,7 +316,7 @@ def test_while_busy_models_hold_the_memory_a_context_of_our_own_choice_is_shorte
     memory = Memory(1.7)
 
     async def run(pool: Pool, _: Loads) -> None:
-        async with using(pool, A):
+        async with using(pool, A, MIDDLING):
             elastic = replace(MIDDLING, is_elastic=True)
             async with pool.lease(B, elastic, FOREVER) as short:
                 assert short.options.num_ctx == 2048
