@@ -238,7 +238,8 @@ class BatchLoop:
         if not prompts:
             return pieces
         lengths = [self._length(one) for one in prompts]
-        for one, count in zip(prompts, shares(lengths, room, self._pace.room(answers, room)), strict=True):
+        long_room = self._pace.room(answers, room) if any(whole > LONG for _, whole in lengths) else 0
+        for one, count in zip(prompts, shares(lengths, room, long_room), strict=True):
             end = one.done + count
             if not self._decoder.rolls_back:
                 # Whoever waits for its beginning can have it only while that is all there is.
