@@ -7,15 +7,13 @@ Within a file, a program named for the registry comes before what the file itsel
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..store.errors import FileError, InputError, system_errors
-from ..store.files import open_regular, sync_folder
+from ..store.errors import FileError, InputError
+from ..store.files import open_regular, put_private
 from .credentials import BROKEN_HINT, Credential, credential_of, is_key_of, matching_keys, server_key
 from .keychain import Keychain
 
@@ -106,25 +104,7 @@ class LoginFile:
         return InputError(f"{self.path}: no file of logins: {why}", hint=BROKEN_HINT)
 
     def _write(self, document: dict[str, Any]) -> None:
-        """Put the file in place whole, readable by its owner alone from its first moment."""
-        # A link to the file, as those have who keep their settings elsewhere, stays one.
-        target = self.path.resolve()
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-        with system_errors(self.path, "write", FileError):
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            try:
-                with open(temporary, "xb", opener=_private) as file:
-                    file.write(json.dumps(document, indent="\t").encode() + b"\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.rename(target)
-                sync_folder(target.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+        put_private(self.path, json.dumps(document, indent="\t").encode() + b"\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,3 +138,24 @@ def _libc() -> ctypes.CDLL | None:
         return ctypes.CDLL(None)
     except OSError:
         return None
+
+
+def put_private(path: Path, data: bytes) -> None:
+    """Put a file in place whole, readable by its owner alone from its first moment. Raises FileError."""
+    target = path.resolve()  # a link to the file, as those have who keep their settings elsewhere, stays one
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    with system_errors(path, "write", FileError):
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb", opener=_private) as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(target)
+            sync_folder(target.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
