@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..runtime.pacing import Paced
 from ..store.progress import Progress
 from .units import human_bytes
 
@@ -51,25 +52,10 @@ def _share(step: Progress) -> str:
     return f"{100 * completed // max(total, 1):3d}% of {human_bytes(total)}"
 
 
-@dataclass(slots=True)
-class Objects:
+class Objects(Paced):
     """The API's own objects; of a blob not more than Ollama's server sends, but always the last."""
 
-    write: Callable[[dict[str, str | int]], None]
-    clock: Callable[[], float] = time.monotonic
-    every: float = _LINES
-    _guard: threading.Lock = field(default_factory=threading.Lock)
-    _last: tuple[Progress, float] | None = None
-    _said: dict[str, tuple[int | None, float]] = field(default_factory=dict[str, tuple[int | None, float]])
-    """Of each transfer, what was last said of it, and when."""
-
-    def report(self, step: Progress) -> None:
-        """Take note of a step."""
-        with self._guard:
-            if step.total is not None:
-                now = self.clock()
-                completed, when = self._said.get(step.status, (-1, float("-inf")))
-                if step.completed == completed or (step.completed != step.total and now - when < self.every):
-                    return
-                self._said[step.status] = (step.completed, now)
-            self.write(step.to_json())
+    def __init__(
+        self, write: Callable[[dict[str, str | int]], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(lambda step: write(step.to_json()), every=_LINES, clock=clock)
