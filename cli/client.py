@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, NotRequired, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from ..store.errors import (
     ModelNotFoundError,
     RemoteError,
 )
+from .settings import Settings
 
 
 class Listed(TypedDict):
@@ -93,10 +95,17 @@ _T = TypeVar("_T")
 
 
 class Client:
-    """One server. Where a `shape` is given, a reply is of this shape or a RemoteError; it is returned as it came."""
+    """One server. Where a `shape` is given, a reply is of this shape or a RemoteError; it is returned as it came.
+
+    An API key in the environment is sent along. Raises InputError for one that cannot be.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
+        settings = Settings.from_environment()
+        self._key = settings.text("API_KEY")
+        if not self._key.isascii() or not self._key.isprintable():
+            raise InputError(f"{settings.variable('API_KEY')}: no API key: it holds letters that no key has")
 
     def get(self, path: str, shape: type[_T]) -> Any:
         """The JSON body of a GET."""
@@ -133,12 +142,29 @@ class Client:
 
         from ..registry.trust import is_loopback
 
+        file = _file_of(self.url)
         # A proxy cannot reach this machine's own server. "" keeps requests from looking for one.
-        direct = {"http": "", "https": ""} if is_loopback(urlsplit(self.url).netloc) else None
+        direct = {"http": "", "https": ""} if file or is_loopback(urlsplit(self.url).netloc) else None
+        if file:
+            from .unix_socket import session_to
+
+            session, base = session_to(file), "http://localhost"
+        else:
+            session, base = requests.Session(), self.url
         try:
-            reply = requests.request(
-                method, self.url + path, json=body, stream=stream, timeout=(5, None), proxies=direct
-            )
+            with session:
+                reply = session.request(
+                    method,
+                    base + path,
+                    json=body,
+                    stream=stream,
+                    timeout=(5, None),
+                    proxies=direct,
+                    auth=self._signed if self._key else None,
+                )
+        except requests.exceptions.SSLError as cause:
+            hint = "name a file with the authorities to trust by REQUESTS_CA_BUNDLE"
+            raise RemoteError(f"{self.url}: no TLS with the server: {cause}", hint=hint) from cause
         except requests.ConnectionError:
             raise RemoteError(
                 f"{self.url}: could not connect to the server", hint="start it with: corral serve"
@@ -153,6 +179,16 @@ class Client:
         if reply.status_code == 404 and body:
             raise ModelNotFoundError(str(body.get("model")))
         raise InputError(said) if reply.status_code == 400 else _fault(reply.content, said)
+
+    def _signed(self, request: Any) -> Any:
+        # As requests' `auth`, which does not look for a login in ~/.netrc then, and sends it to no other host.
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        return request
+
+
+def _file_of(url: str) -> Path | None:
+    """The file of a unix socket."""
+    return Path(url.removeprefix("unix://")) if url.startswith("unix://") else None
 
 
 def _error(raw: bytes) -> str | None:
@@ -180,6 +216,11 @@ def is_listening(url: str) -> bool:
     """Whether somebody answers at the address."""
     parts = urlsplit(url)
     try:
+        if file := _file_of(url):
+            from .unix_socket import connect
+
+            connect(file, 0.5).close()
+            return True
         with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 80), timeout=0.5):
             return True
     except OSError:

@@ -36,6 +36,7 @@ def engine_defaults(settings: Settings) -> EngineDefaults:
         load_timeout=_duration(settings, "LOAD_TIMEOUT"),
         gpu_overhead=settings.count("GPU_OVERHEAD", 0),
         spread=settings.flag("SCHED_SPREAD"),
+        truncates=settings.flag("TRUNCATE") if settings.text("TRUNCATE") else True,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from keyword import iskeyword
 from typing import Annotated
@@ -45,9 +45,10 @@ VERBS = (
     "render",
     "doctor",
     "bench",
+    "keys",
 )
-GROUPS = {"remote": ("tags", "inspect", "referrers", "copy", "rm")}
-"""Verbs that have verbs of their own, each in a file of the folder that is named like the group."""
+GROUPS = {"remote": ("tags", "inspect", "referrers", "copy", "rm"), "keys": ("add", "list", "rm")}
+"""Verbs that have verbs of their own: in the COMMANDS of the group's file, or each in a file of the group's folder."""
 ALIASES = {"ls": "list", "start": "serve"}
 
 EXIT_CODES: dict[type[CorralError], int] = {
@@ -111,7 +112,7 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     for verb in (asked,) if only else VERBS:
         module = import_module(f".{verb}{'_' * iskeyword(verb)}", __package__)
         if verb in GROUPS:
-            app.add_typer(_group(verb), name=verb, help=module.SUMMARY)
+            app.add_typer(_group(verb, getattr(module, "COMMANDS", {})), name=verb, help=module.SUMMARY)
             continue
         app.command(verb)(module.command)
         for alias, target in ALIASES.items():
@@ -120,10 +121,10 @@ def _app(arguments: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _group(verb: str) -> typer.Typer:
+def _group(verb: str, commands: Mapping[str, Callable[..., None]]) -> typer.Typer:
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     for word in GROUPS[verb]:
-        group.command(word)(import_module(f".{verb}.{word}", __package__).command)
+        group.command(word)(commands.get(word) or import_module(f".{verb}.{word}", __package__).command)
     return group
 
 

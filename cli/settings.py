@@ -12,6 +12,7 @@ from ..store.errors import InputError, shown
 from ..store.local import Store
 
 DEFAULT_PORT = 11434
+_UNIX = "unix://"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,12 @@ class Settings:
         return Path(named).expanduser() if named else self._config_home / "corral" / "config.toml"
 
     @property
+    def keys_file(self) -> Path:
+        """The API keys of this user's servers."""
+        named = self.text("KEYS")
+        return Path(named).expanduser() if named else self._config_home / "corral" / "keys.json"
+
+    @property
     def login_files(self) -> list[Path]:
         """Docker's and podman's files of logins: what a variable names before what is in its usual place."""
         docker, podman, runtime = (
@@ -105,31 +112,58 @@ class Settings:
 
     @property
     def url(self) -> str:
-        """Where the server is, for clients: `http://host:port` without a slash at the end."""
+        """Where the server is, for clients: `http://host:port` without a slash at the end, or `unix:///path`."""
+        if socket := self.unix_socket:
+            return f"{_UNIX}{socket}"
         scheme, host, port, path = _address(self.text("HOST"))
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a bind address is no destination
         return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}{path}"
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port to listen on."""
+        """Host and port to listen on, where there is no unix_socket."""
         _, host, port, _ = _address(self.text("HOST"))
         return host, port
 
     @property
+    def unix_socket(self) -> Path | None:
+        """The file to listen at instead of an address. Raises InputError."""
+        text = self.text("HOST")
+        if not text.lower().startswith(_UNIX):
+            return None
+        path = text[len(_UNIX) :]
+        if not path.startswith("/") or not path.isprintable():
+            raise InputError(
+                f"{self.variable('HOST')}: {shown(text)}: no socket's path", hint="it is whole: unix:///run/corral.sock"
+            )
+        return Path(path)
+
+    @property
     def is_remote(self) -> bool:
         """Whether the server named is another machine's, so that the local store is not its store."""
+        if self.unix_socket:
+            return False
         host = self.address[0]
         return not (host in ("localhost", "::1", "::", "0.0.0.0") or host.startswith("127."))  # noqa: S104
 
     @property
     def origins(self) -> list[str]:
         """Origins allowed besides the local ones."""
-        return [origin.strip() for origin in self.text("ORIGINS").split(",") if origin.strip()]
+        return self._listed("ORIGINS")
+
+    @property
+    def pull_from(self) -> list[str]:
+        """The hosts of the registries that the server may be told to pull from; none for all."""
+        return self._listed("PULL_FROM")
+
+    def _listed(self, name: str) -> list[str]:
+        return [item.strip() for item in self.text(name).split(",") if item.strip()]
 
 
 def _address(text: str) -> tuple[str, str, int, str]:
     """Scheme, host, port and path of an OLLAMA_HOST (spec part 2)."""
+    if text.lower() == "ollama.com":
+        return "https", text, 443, ""
     given = "://" in text
     bare = f"[{text}]" if text.count(":") > 1 and not text.startswith("[") and not given else text
     try:
@@ -138,7 +172,7 @@ def _address(text: str) -> tuple[str, str, int, str]:
         raise InputError(f"OLLAMA_HOST: {shown(text)}: {cause}") from None
     scheme = parts.scheme or "http"
     if scheme not in ("http", "https"):
-        raise InputError(f"OLLAMA_HOST: {shown(text)}: the scheme must be http or https")
+        raise InputError(f"OLLAMA_HOST: {shown(text)}: the scheme must be http, https or unix")
     default = {"http": 80, "https": 443}[scheme] if given else DEFAULT_PORT
     try:
         port = parts.port

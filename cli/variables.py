@@ -8,12 +8,24 @@ from ..store.errors import CorralError, shown
 from .engine import engine_defaults
 from .registries import read_registries
 from .settings import Settings
+from .wiring import pull_from
 
-COUNTS = ("CONTEXT_LENGTH", "MAX_LOADED_MODELS", "MAX_QUEUE", "NUM_PARALLEL", "NUM_THREAD", "RETRIES", "STALL")
+COUNTS = (
+    "CONTEXT_LENGTH",
+    "GRACE",
+    "MAX_LOADED_MODELS",
+    "MAX_QUEUE",
+    "NUM_PARALLEL",
+    "NUM_THREAD",
+    "RETRIES",
+    "STALL",
+)
 """Read as whole numbers."""
 READ = frozenset(
     {
         *COUNTS,
+        "ALLOW_MANAGE",
+        "API_KEY",
         "BANDWIDTH",
         "CA_FILE",
         "CLIENT_CERT",
@@ -31,15 +43,21 @@ READ = frozenset(
         "HTTP",
         "INSECURE",
         "KEEP_ALIVE",
+        "KEYS",
         "KV_CACHE_TYPE",
         "LOAD_TIMEOUT",
+        "LOG_FORMAT",
         "MIRRORS",
         "MODELS",
         "OLLAMA_KEY",
         "OLLAMA_VERSION",
         "ORIGINS",
+        "PULL_FROM",
         "REALM",
         "SCHED_SPREAD",
+        "TLS_CERT",
+        "TLS_KEY",
+        "TRUNCATE",
     }
 )
 """All that are read, without OLLAMA_ or CORRAL_ before them."""
@@ -48,7 +66,6 @@ OTHERS = frozenset({"CORRAL_CACHE", "CORRAL_LLAMA_CMAKE_ARGS", "CORRAL_SOAK"})
 OLLAMAS = frozenset(
     {
         "OLLAMA_AGENT_DISABLE_SHELL",
-        "OLLAMA_API_KEY",
         "OLLAMA_AUTH",
         "OLLAMA_CLOUD_BASE_URL",
         "OLLAMA_DEBUG_LOG_REQUESTS",
@@ -83,7 +100,7 @@ def faults(settings: Settings) -> list[CorralError]:
     found: dict[str, CorralError] = {}
     for name in set_variables(settings):
         alone = Settings({name: settings.variables[name]})
-        for read in (_counts, _address, engine_defaults):
+        for read in (_counts, _address, engine_defaults, pull_from):
             _try(read, alone, found)
     for read in (engine_defaults, read_registries):
         _try(read, settings, found)

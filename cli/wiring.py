@@ -60,6 +60,14 @@ def registry_host(text: str) -> tuple[str | None, str]:
         ) from None
 
 
+def pull_from(settings: Settings) -> list[str]:
+    """The hosts of the registries that the server may be told to pull from; none for all. Raises InputError."""
+    try:
+        return [registry_host(host)[1] for host in settings.pull_from]
+    except InputError as error:
+        raise InputError(f"{settings.variable('PULL_FROM')}: {error}", hint=error.hint) from None
+
+
 def puller(store: Store, *, insecure: bool) -> Callable[[Name, Report], None]:
     """The resolver of base models: a pull into the same store."""
 

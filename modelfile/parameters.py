@@ -81,6 +81,9 @@ _SPECS = (
     ParameterSpec("repeat_penalty", "float", 1.0, "request", "penalty for repeated tokens; 1 is off", 0, 5),
     ParameterSpec("presence_penalty", "float", 0.0, "request", "penalty for tokens that occurred", -2, 2),
     ParameterSpec("frequency_penalty", "float", 0.0, "request", "penalty for each time a token occurred", -2, 2),
+    ParameterSpec(
+        "truncate", "bool", None, "request", "cut what is too long for the context; false refuses it", source="Corral"
+    ),
     ParameterSpec("stop", "strings", None, "request", "text that ends the answer; may be given several times"),
     _deprecated("penalize_newline", "bool"),
     _deprecated("low_vram", "bool"),

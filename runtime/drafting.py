@@ -17,6 +17,8 @@ def draft_prompt(model: ModelFacts, request: InferenceRequest) -> Draft:
     known = check_capabilities(model, request)
     think = True if task.think is None and "thinking" in known else task.think  # as in Ollama
     first = [ChatMessage(message.role, message.content) for message in model.messages]
+    if not isinstance(task, Chat) and task.context:
+        first = []  # they were said at the beginning of what was said before
     if isinstance(task, Chat):
         messages = chat_messages(first, model.system, task.messages)
         if model.family == "qwen3" or model.name.model == "deepseek-r1":
@@ -27,7 +29,9 @@ def draft_prompt(model: ModelFacts, request: InferenceRequest) -> Draft:
         messages = generate_messages(first, task.system or model.system, task.prompt, task.images)
     _check_images(model, messages)
     return Draft(
-        conversation=Conversation(messages, task.tools if isinstance(task, Chat) else (), think),
+        conversation=Conversation(
+            messages, task.tools if isinstance(task, Chat) and task.calls != "none" else (), think
+        ),
         templates=_templates(model, task),
         suffix="" if isinstance(task, Chat) else task.suffix,
         is_chat=isinstance(task, Chat),

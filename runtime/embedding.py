@@ -113,7 +113,7 @@ class Embedding:
 
     def _wanted(self, model: ModelFacts, asked: Mapping[str, object]) -> Wanted:
         options = merged_options(model, asked)
-        wanted = load_options(model, options, self._defaults, self._inference.pool.placer.vram)
+        wanted = load_options(model, options, self._defaults)
         num_batch = wanted.options.num_batch if options.get("num_batch") else _BATCH
         fitting = msgspec.structs.replace(wanted.options, embeds=True, slots=_SLOTS, num_batch=num_batch)
         return replace(wanted, options=fitting)

@@ -8,22 +8,33 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ..modelfile.parameters import Value
-from ..store.errors import InputError, InvalidNameError, ModelNotFoundError
+from ..store.errors import CorralError, InputError, InvalidNameError, ModelNotFoundError
 from ..store.local import Store
 from ..store.name import Name
-from .dialogue.history import Prompt, fit
+from .answering import Answering
+from .dialogue.history import Prompt, fit, whole
+from .dialogue.parts import Called
 from .dialogue.prompt import MAX_PROMPT, Draft
 from .drafting import check_capabilities, draft_prompt
-from .engine.process import UnreadRequestError, Worker
-from .engine.protocol import Chunk
-from .options import EngineDefaults, load_options, merged_options, most_tokens, sampling_options, stop_texts, whole
+from .engine.process import UnreadRequestError
+from .engine.protocol import Chunk, TokenLogprobs
+from .options import (
+    EngineDefaults,
+    load_options,
+    merged_options,
+    most_tokens,
+    sampling_options,
+    stop_texts,
+    whole_number,
+)
 from .relay import relayed
-from .request import Chat, Done, Event, InferenceRequest, Text, UnsupportedError
-from .schedule.policy import Wanted
+from .request import Completion, Cut, Done, Event, InferenceRequest, Said, Started, UnsupportedError
+from .schedule.policy import USUAL_CONTEXT, Wanted
 from .schedule.pool import Pool
-from .schedule.runner import ModelKey
+from .schedule.runner import ModelKey, Runner
 from .served import ModelFacts, ServedModel, served
 
 log = logging.getLogger(__name__)
@@ -39,20 +50,55 @@ class _Plan:
     options: dict[str, Value]
     wanted: Wanted
     keep_alive: float
+    answering: Answering
+    truncates: bool
 
     @property
     def key(self) -> ModelKey:
         return _key(self.model)
 
+    def num_ctx(self, runner: Runner) -> int:
+        """Tokens of prompt and answer together."""
+        return min(self.wanted.options.num_ctx, runner.options.num_ctx)
+
+
+class Watcher(Protocol):
+    """Who is told what becomes of requests. Models are called by their names in the store; times are in seconds."""
+
+    def asked(self, model: str) -> None:
+        """A request wants this model."""
+        ...
+
+    def waited(self, seconds: float) -> None:
+        """A request has got its slot."""
+        ...
+
+    def truncated(self, model: str) -> None:
+        """Something of a prompt was left out."""
+        ...
+
+    def answered(
+        self, model: str, *, prompt_tokens: int, cached: int, tokens: int, seconds_to_first: float | None
+    ) -> None:
+        """An answer is complete; there is no first token in one of none."""
+        ...
+
+    def failed(self, error: CorralError) -> None:
+        """An answer has failed, before it began or later."""
+        ...
+
 
 class Inference:
     """The models of a store, answering; and those of `files`, which are in none, by what clients call them."""
 
-    def __init__(self, store: Store, pool: Pool, defaults: EngineDefaults, files: Mapping[str, ModelFacts]) -> None:
+    def __init__(
+        self, store: Store, pool: Pool, defaults: EngineDefaults, files: Mapping[str, ModelFacts], watcher: Watcher
+    ) -> None:
         self.store = store
         self.pool = pool
         self._defaults = defaults
         self._files = files
+        self._watcher = watcher
 
     def model(self, text: str) -> ServedModel:
         """The model a client names. Raises InvalidNameError, ModelNotFoundError."""
@@ -64,11 +110,20 @@ class Inference:
             raise InputError("invalid model name") from None
 
     async def answer(self, request: InferenceRequest) -> AsyncGenerator[Event]:
-        """Text as it is generated, then Done. Leaving the iteration frees the slot.
+        """Started, what is said as it is generated, then Done. Leaving the iteration frees the slot.
 
         Raises a CorralError before the first event when the request cannot be served, later when the worker dies.
         """
         started = time.perf_counter()
+        try:
+            async with aclosing(self._answer(request, started)) as events:
+                async for event in events:
+                    yield event
+        except CorralError as error:
+            self._watcher.failed(error)
+            raise
+
+    async def _answer(self, request: InferenceRequest, started: float) -> AsyncGenerator[Event]:
         plan = await self._planned(request)
         _refuse_unsupported(plan)
         may_retry = True
@@ -87,40 +142,68 @@ class Inference:
                 return
 
     async def _attempt(self, plan: _Plan, started: float) -> AsyncGenerator[Event]:
-        name, options = str(plan.model.name), plan.options
-        async with self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=plan.request.client) as runner:
-            num_ctx = min(plan.wanted.options.num_ctx, runner.options.num_ctx)
+        name, options, request = str(plan.model.name), plan.options, plan.request
+        async with self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=request.client) as runner:
+            num_ctx = plan.num_ctx(runner)
+            self._watcher.waited(time.perf_counter() - started)
 
-            async def worker() -> Worker:
-                return runner.worker
+            async def this() -> Runner:
+                return runner
 
             loaded = time.perf_counter()
-            prompt = await _fitted(plan, num_ctx, worker)
+            prompt = await _fitted(plan, num_ctx, this)
+            parser, grammar = plan.answering.begun(prompt.text)
+            sampling = sampling_options(options, num_ctx, bias=request.logit_bias, grammar=grammar)
             stream = runner.worker.generate(
                 prompt.text,
-                sampling=sampling_options(options, num_ctx),
+                sampling=sampling,
                 stop=stop_texts(options),
                 num_predict=most_tokens(options, num_ctx),
                 num_ctx=num_ctx,
-                num_keep=whole(options, "num_keep"),
-                shifts=plan.request.shift,
+                num_keep=whole_number(options, "num_keep"),
+                before=request.task.context if isinstance(request.task, Completion) else (),
+                shifts=request.shift,
+                truncates=plan.truncates,
+                logprobs=request.logprobs,
+                wants_tokens=request.wants_tokens,
+                shown=sorted(parser.special_tokens),
                 name=name,
             )
+            begun = 0.0
+            logprobs: list[TokenLogprobs] = []
             async with aclosing(stream):
                 async for reply in stream:
+                    if not begun:
+                        begun = time.perf_counter()
+                        if prompt.dropped or reply.truncated:
+                            self._watcher.truncated(name)
+                        yield _started(plan, runner, prompt, reply.truncated)
                     if isinstance(reply, Chunk):
-                        yield Text(reply.text)
+                        logprobs += reply.logprobs
+                    for part in parser.feed(reply.text) if isinstance(reply, Chunk) else parser.end():
+                        if isinstance(part, Called) and part.call.index and plan.answering.is_single:
+                            continue
+                        yield Said(part, logprobs)
+                        logprobs = []
+                    if isinstance(reply, Chunk):
                         continue
-                    if reply.truncated:
-                        log.warning("%s: %d prompt tokens left out to fit num_ctx", name, reply.truncated)
+                    self._watcher.answered(
+                        name,
+                        prompt_tokens=reply.prompt_tokens,
+                        cached=reply.cached,
+                        tokens=reply.tokens,
+                        seconds_to_first=begun - started if reply.tokens else None,
+                    )
                     yield Done(
                         reason=reply.reason,
                         total=time.perf_counter() - started,
                         load=loaded - started,
                         prompt_tokens=reply.prompt_tokens,
+                        cached=reply.cached,
                         prompt=reply.prompt_seconds,
                         tokens=reply.tokens,
                         generation=reply.seconds,
+                        context=reply.context,
                     )
 
     async def prompt(self, request: InferenceRequest) -> Prompt:
@@ -133,13 +216,43 @@ class Inference:
 
     async def _prompt(self, plan: _Plan) -> Prompt:
         client = plan.request.client
+        least = plan.wanted.options.num_ctx
+        if plan.wanted.is_elastic:
+            least = min(least, USUAL_CONTEXT)
         async with AsyncExitStack() as held:
 
-            async def worker() -> Worker:
+            async def loaded() -> Runner:
                 lease = self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=client, takes_slot=False)
-                return (await held.enter_async_context(lease)).worker
+                return await held.enter_async_context(lease)
 
-            return await _fitted(plan, plan.wanted.options.num_ctx, worker)
+            return await _fitted(plan, least, loaded)
+
+    async def count(self, request: InferenceRequest) -> int:
+        """The tokens of all that the model would be given, whether or not its context holds them. It is loaded for that.
+
+        Raises a CorralError.
+        """
+        plan = await self._planned(replace(request, truncate=False))
+        _refuse_unsupported(plan)
+        try:
+            return await self._count(plan)
+        except UnreadRequestError:
+            return await self._count(plan)
+
+    async def _count(self, plan: _Plan) -> int:
+        client = plan.request.client
+        async with self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=client, takes_slot=False) as runner:
+
+            async def this() -> Runner:
+                return runner
+
+            prompt = await _fitted(plan, 0, this)
+            return await runner.worker.count(prompt.text, name=str(plan.model.name))
+
+    async def capabilities(self, name: str) -> list[str]:
+        """What a model can do, by Ollama's words. Raises what `model` raises."""
+        model = await self._found(name)
+        return await asyncio.to_thread(lambda: model.capabilities)  # its template may be slow to parse
 
     async def load(self, request: InferenceRequest) -> Done:
         """Only load the model, or unload it when keep_alive is 0."""
@@ -150,60 +263,73 @@ class Inference:
             self.pool.unload(_key(model))
             return Done(reason="unload", total=time.perf_counter() - started, load=0.0)
         await asyncio.to_thread(check_capabilities, model, request)
-        wanted = await self._wanted(model, merged_options(model, request.options))
+        wanted = load_options(model, merged_options(model, request.options), self._defaults)
         async with self.pool.lease(_key(model), wanted, keep_alive, client=request.client, takes_slot=False):
             seconds = time.perf_counter() - started
         return Done(reason="load", total=seconds, load=seconds)
 
     async def _planned(self, request: InferenceRequest) -> _Plan:
         model = await self._asked(request)
-        # In a thread: which template is used depends on what they can do, and parsing them may be slow.
+        # In a thread: which template is used depends on what they can do, and parsing them may be slow; so may a schema.
         draft = await asyncio.to_thread(draft_prompt, model, request)
+        answering = await asyncio.to_thread(Answering.of, model, request, draft)
         options = merged_options(model, request.options)
-        wanted = await self._wanted(model, options)
-        return _Plan(request, model, draft, options, wanted, self._keep_alive(request))
-
-    async def _wanted(self, model: ModelFacts, options: Mapping[str, Value]) -> Wanted:
-        # In a thread: the engine may be asked for its devices.
-        return await asyncio.to_thread(load_options, model, options, self._defaults, self.pool.placer.vram)
+        given = options.get("truncate")
+        truncates = self._defaults.truncates if given is None else given is True
+        return _Plan(
+            request,
+            model,
+            draft,
+            options,
+            load_options(model, options, self._defaults),
+            self._keep_alive(request),
+            answering,
+            truncates if request.truncate is None else request.truncate,
+        )
 
     async def _asked(self, request: InferenceRequest) -> ModelFacts:
-        if model := self._files.get(request.model):
-            return model
+        model = await self._found(request.model)
+        self._watcher.asked(str(model.name))
+        return model
+
+    async def _found(self, name: str) -> ModelFacts:
         try:
-            return await asyncio.to_thread(self.model, request.model)
+            return self._files.get(name) or await asyncio.to_thread(self.model, name)
         except ModelNotFoundError:
-            raise ModelNotFoundError(request.model) from None  # Ollama names it as it was typed here, in full elsewhere
+            raise ModelNotFoundError(name) from None  # Ollama names it as it was typed here, in full elsewhere
 
     def _keep_alive(self, request: InferenceRequest) -> float:
         return self._defaults.keep_alive if request.keep_alive is None else request.keep_alive
 
 
-async def _fitted(plan: _Plan, num_ctx: int, worker: Callable[[], Awaitable[Worker]]) -> Prompt:
-    """The prompt; the worker is asked for only when the text depends on the model's tokens."""
+def _started(plan: _Plan, runner: Runner, prompt: Prompt, truncated: int) -> Started:
+    num_ctx, asked = plan.num_ctx(runner), whole_number(plan.options, "num_ctx")
+    cut = Cut(prompt.dropped, truncated) if prompt.dropped or truncated else None
+    if cut:
+        text = "%s: %d of the oldest messages and %d prompt tokens left out to fit num_ctx, %d"
+        log.warning(text, plan.model.name, cut.messages, cut.tokens, num_ctx)
+    return Started(num_ctx=num_ctx, asked_ctx=asked if asked > num_ctx else 0, cut=cut)
+
+
+async def _fitted(plan: _Plan, least: int, loaded: Callable[[], Awaitable[Runner]]) -> Prompt:
+    """The prompt; the model is asked for only when the text depends on its tokens, or a context of `least` is too small."""
     name, draft = str(plan.model.name), plan.draft
     if draft.templates.mentions_tokens:
-        facts = (await worker()).loaded
+        facts = (await loaded()).worker.loaded
         draft = replace(draft, templates=replace(draft.templates, bos=facts.bos, eos=facts.eos, infill=facts.infill))
 
-    async def count(text: str) -> int:
-        return await (await worker()).count(text, name=name)
+    async def fits(text: str, more: int) -> bool:
+        runner = await loaded()
+        return await runner.worker.count(text, name=name) + more <= plan.num_ctx(runner)
 
-    prompt = await fit(draft, num_ctx, count)
+    prompt = await (fit(draft, least, fits) if plan.truncates else whole(draft))
     if (size := len(prompt.text)) > MAX_PROMPT:
         raise InputError(f"the prompt has {size} characters, at most {MAX_PROMPT} are taken")
-    if prompt.dropped:
-        log.warning("%s: %d of the oldest messages left out to fit num_ctx", name, prompt.dropped)
     return prompt
 
 
 def _refuse_unsupported(plan: _Plan) -> None:
     """What would be silently ignored in the answer is refused instead."""
-    task = plan.request.task
-    if task.think:
-        raise UnsupportedError("thinking is not supported yet")
-    if isinstance(task, Chat) and task.tools:
-        raise UnsupportedError("tools are not supported yet")
     if any(message.images for message in plan.draft.conversation.messages):
         raise UnsupportedError("images are not supported yet")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..modelfile.parameters import PARAMETERS, Value, merge_parameters, read_options
@@ -16,9 +16,6 @@ from .served import ModelFacts
 
 log = logging.getLogger(__name__)
 
-DEFAULT_CONTEXT = 4096
-_CONTEXTS = ((47 << 30, 262144), (23 << 30, 32768))
-"""The default where GPUs have so many bytes together, as in Ollama."""
 _LONGEST_ANSWER = 10
 """Contexts' worth of tokens, unless a request says that it wants no limit."""
 MAX_BATCH = 2048
@@ -35,7 +32,7 @@ class EngineDefaults:
 
     slots: int = 4
     num_ctx: int = 0
-    """0: by the memory of the GPUs, or the model's own context where that is smaller."""
+    """0: the model's own, or what of it the memory holds beside other models."""
     num_thread: int = 0
     deterministic: bool = False
     keep_alive: float = 300.0
@@ -47,6 +44,8 @@ class EngineDefaults:
     """Bytes left free on each GPU."""
     spread: bool = False
     """Whether each model is spread over all GPUs."""
+    truncates: bool = True
+    """Whether a conversation or prompt that is too long for the context is cut; else it is refused."""
 
 
 def merged_options(model: ModelFacts, asked: Mapping[str, object]) -> dict[str, Value]:
@@ -54,26 +53,24 @@ def merged_options(model: ModelFacts, asked: Mapping[str, object]) -> dict[str, 
     # Models of other makers may have stored anything; what is not a parameter here has no effect.
     stored, _ = read_options(model.parameters)
     given, ignored = read_options(asked)
-    if whole(given, "num_ctx") <= 0:
+    if whole_number(given, "num_ctx") <= 0:
         given.pop("num_ctx", None)  # as if it were not given
     for name in ignored:
         log.warning("%s: option %r has no effect", model.name, name)
     return merge_parameters(stored, given)
 
 
-def load_options(
-    model: ModelFacts, options: Mapping[str, Value], defaults: EngineDefaults, vram: Callable[[], int]
-) -> Wanted:
-    """How the model is to be loaded. `vram`, the bytes of all GPUs, is asked only where nobody says how much context."""
+def load_options(model: ModelFacts, options: Mapping[str, Value], defaults: EngineDefaults) -> Wanted:
+    """How the model is to be loaded."""
     trained = model.header.context_length or 1 << 20
     asked = _positive(options, "num_ctx") or defaults.num_ctx
-    threads = min(whole(options, "num_thread"), defaults.num_thread or available_cores())
+    threads = min(whole_number(options, "num_thread"), defaults.num_thread or available_cores())
     loaded = LoadOptions(
-        num_ctx=max(4, min(asked or _auto_context(vram()), trained, _MAX_CELLS // defaults.slots)),
+        num_ctx=max(4, min(asked or trained, trained, _MAX_CELLS // defaults.slots)),
         slots=defaults.slots,
         num_batch=min(_positive(options, "num_batch") or 512, MAX_BATCH),
-        num_gpu=max(-1, whole(options, "num_gpu")),
-        main_gpu=whole(options, "main_gpu"),
+        num_gpu=max(-1, whole_number(options, "num_gpu")),
+        main_gpu=whole_number(options, "main_gpu"),
         use_mmap=options.get("use_mmap") is not False,
         num_thread=threads if threads > 0 else defaults.num_thread,
         flash_attention=defaults.flash_attention,
@@ -86,23 +83,21 @@ def load_options(
     return Wanted(options=loaded, is_elastic=not asked, main_gpu=main_gpu, header=model.header)
 
 
-def _auto_context(vram: int) -> int:
-    return next((num_ctx for least, num_ctx in _CONTEXTS if vram >= least), DEFAULT_CONTEXT)
-
-
 def most_tokens(options: Mapping[str, Value], num_ctx: int) -> int:
     """The most tokens an answer may have; 0 is without limit, for who says so."""
-    asked, most = whole(options, "num_predict"), _LONGEST_ANSWER * num_ctx
+    asked, most = whole_number(options, "num_predict"), _LONGEST_ANSWER * num_ctx
     return asked if 0 <= asked <= most else most
 
 
-def sampling_options(options: Mapping[str, Value], num_ctx: int) -> Sampling:
-    """How the next token is to be chosen."""
+def sampling_options(
+    options: Mapping[str, Value], num_ctx: int, *, bias: Mapping[int, float] | None = None, grammar: str = ""
+) -> Sampling:
+    """How the next token is to be chosen; `bias` is added to the logits of tokens, `grammar` is what the answer keeps to."""
     given = {name: value for name, value in options.items() if name in Sampling.__struct_fields__}
-    numbers = {name: whole(options, name) for name in given if PARAMETERS[name].kind == "int"}
+    numbers = {name: whole_number(options, name) for name in given if PARAMETERS[name].kind == "int"}
     if numbers.get("repeat_last_n", 0) > num_ctx:  # the engine allocates as many
         numbers["repeat_last_n"] = num_ctx
-    return Sampling(**(given | numbers))  # pyright: ignore[reportArgumentType] - typed by the table
+    return Sampling(**(given | numbers), logit_bias=dict(bias or {}), grammar=grammar)  # pyright: ignore[reportArgumentType] - typed by the table
 
 
 def stop_texts(options: Mapping[str, Value]) -> list[str]:
@@ -116,7 +111,7 @@ def stop_texts(options: Mapping[str, Value]) -> list[str]:
     return stops
 
 
-def whole(options: Mapping[str, Value], name: str) -> int:
+def whole_number(options: Mapping[str, Value], name: str) -> int:
     """An option's value, or its default, cut to what frames and the engine can carry."""
     value = options.get(name, PARAMETERS[name].default)
     return max(-(1 << 63), min(value, (1 << 63) - 1)) if isinstance(value, int) else 0
@@ -124,4 +119,4 @@ def whole(options: Mapping[str, Value], name: str) -> int:
 
 def _positive(options: Mapping[str, Value], name: str) -> int:
     """The value; 0, which is "not given", also for what is less."""
-    return max(0, whole(options, name))
+    return max(0, whole_number(options, name))

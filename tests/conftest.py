@@ -46,6 +46,8 @@ os.environ["OLLAMA_MODELS"] = str(Path(_HOME, "models"))
 os.environ["CORRAL_NUM_THREAD"] = "1"
 # Who fails on purpose need not be asked six times.
 os.environ["CORRAL_RETRIES"] = "1"
+# A server that a test ends need not wait for answers that nobody reads.
+os.environ["CORRAL_GRACE"] = "0"
 os.environ["PATH"] = f"{ROOT / 'build' / 'tools' / 'usr' / 'bin'}:{os.environ['PATH']}"
 
 

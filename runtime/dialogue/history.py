@@ -1,6 +1,8 @@
-"""History: as much of a conversation as the context holds. The oldest messages go first, system messages and the last never.
+"""History: as much of a conversation as the context holds. The oldest messages go first; system messages, the last question
+and the last message never.
 
-As in Ollama (server/prompt.go, v0.33), but the boundary is bisected: the tokens grow with every message that is kept.
+As in Ollama (server/prompt.go, v0.33), which forgets the question while tools are called; and the boundary is bisected: the
+tokens grow with every message that is kept.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from ...modelfile.template.errors import TemplateError
 from .images import number_images
 from .prompt import MAX_PROMPT, Draft
 
-Count: TypeAlias = Callable[[str], Awaitable[int]]
-"""How many tokens a text has."""
+Fits: TypeAlias = Callable[[str, int], Awaitable[bool]]
+"""Whether the context holds a text, and so many more tokens."""
 _ADDED = 8
 """More tokens than a tokenizer puts around a text."""
 
@@ -31,30 +33,39 @@ class Prompt:
     """Messages that were left out."""
 
 
-async def fit(draft: Draft, limit: int, count: Count) -> Prompt:
-    """The prompt with the most messages that has at most `limit` tokens; with the fewest, where none is so short.
+async def fit(draft: Draft, least: int, fits: Fits) -> Prompt:
+    """The prompt with the most messages that the context holds; with the fewest, where it does not even hold those.
 
-    `count` is asked only where the length does not say it. Raises TemplateError, and whatever `count` does.
+    `fits` is asked only where a context of `least` tokens might not hold it. Raises TemplateError, and whatever `fits` does.
     """
     messages = draft.conversation.messages
     starts = [0, *(i for i in range(1, len(messages)) if messages[i - 1].role != "system")]
     chosen = await _rendered(draft, 0)
-    if len(starts) > 1 and not await _fits(draft, chosen, limit, count):
+    if len(starts) > 1 and not await _fits(draft, chosen, least, fits):
         low, high = 1, len(starts) - 1
         chosen = None
         while low < high:
             middle = (low + high) // 2
             candidate = await _rendered(draft, starts[middle])
-            if await _fits(draft, candidate, limit, count):
+            if await _fits(draft, candidate, least, fits):
                 chosen, high = candidate, middle
             else:
                 low = middle + 1
         chosen = chosen or await _rendered(draft, starts[low])
+    return await _prompt(draft, chosen)
+
+
+async def whole(draft: Draft) -> Prompt:
+    """The prompt with all messages. Raises TemplateError."""
+    return await _prompt(draft, await _rendered(draft, 0))
+
+
+async def _prompt(draft: Draft, chosen: _Rendered) -> Prompt:
     kept, text = chosen
     images = _images(kept)
     if images:
         text = await asyncio.to_thread(draft.render, number_images(kept))
-    return Prompt(text, images, len(messages) - len(kept))
+    return Prompt(text, images, len(draft.conversation.messages) - len(kept))
 
 
 _Rendered: TypeAlias = tuple[list[ChatMessage], str]
@@ -77,15 +88,16 @@ async def _rendered(draft: Draft, start: int) -> _Rendered:
 
 
 def _since(messages: Sequence[ChatMessage], start: int) -> list[ChatMessage]:
-    return [*(message for message in messages[:start] if message.role == "system"), *messages[start:]]
+    question = max((i for i, message in enumerate(messages) if message.role == "user"), default=-1)
+    return [message for i, message in enumerate(messages) if i >= start or i == question or message.role == "system"]
 
 
-async def _fits(draft: Draft, rendered: _Rendered, limit: int, count: Count) -> bool:
+async def _fits(draft: Draft, rendered: _Rendered, least: int, fits: Fits) -> bool:
     kept, text = rendered
-    limit -= draft.image_tokens * _images(kept)
-    if len(text) + _ADDED <= limit and len(text.encode()) + _ADDED <= limit:
+    more = draft.image_tokens * _images(kept)
+    if len(text) + _ADDED + more <= least and len(text.encode()) + _ADDED + more <= least:
         return True  # a token is at least a byte
-    return len(text) <= MAX_PROMPT and await count(text) <= limit
+    return len(text) <= MAX_PROMPT and await fits(text, more)
 
 
 def _images(messages: Sequence[ChatMessage]) -> int:

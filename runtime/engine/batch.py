@@ -28,7 +28,7 @@ _LEAST_SHARED = 8
 """A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
 _TOO_LONG = "the prompt is longer than the context length currently available to the model: {} tokens, it holds {}"
 _TOO_LONG_HINT = (
-    "shorten the prompt, set num_ctx higher, use a model with a longer context, or let it be cut: shift true"
+    "shorten the prompt, raise num_ctx, use a model with a longer context, or let it be cut: truncate and shift true"
 )
 
 _Item: TypeAlias = "tuple[Generate, Tokenized] | Cancel | None"
@@ -110,7 +110,9 @@ class BatchLoop:
         limit, prompt = min(request.num_ctx, self._decoder.num_ctx), tokenized.prompt
         if not prompt:
             self._fail(request, "the prompt has no tokens", is_input=True)
-        elif len(prompt) >= limit and not request.shifts:
+        elif request.before and not 0 <= min(request.before) <= max(request.before) < self._decoder.vocabulary:
+            self._fail(request, "the context has tokens that the model does not have", is_input=True)
+        elif len(prompt) >= limit and not (request.shifts and request.truncates):
             self._fail(request, _TOO_LONG.format(len(prompt), limit), is_input=True, hint=_TOO_LONG_HINT)
         else:
             self._waiting.append(Sequence.of(request, tokenized, limit))

@@ -52,6 +52,8 @@ class Decoder(Protocol):
     rolls_back: bool
     """Whether that beginning may end anywhere; else it depends, and is sure only where the other ends at that moment."""
 
+    vocabulary: int
+    """How many tokens there are."""
     begin: int
     """The token that prompts begin with; -1 where there is none."""
     threads: list[int]

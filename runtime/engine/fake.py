@@ -36,6 +36,7 @@ class FakeDecoder:
         self.num_batch = max(options.num_batch, options.slots)
         self.can_share = not options.deterministic
         self.rolls_back = rolls_back
+        self.vocabulary = _CALL + 1
         self.begin = _BEGIN
         self.threads = [1, 2]
         self.batches: list[int] = []
@@ -114,7 +115,7 @@ class FakeDecoder:
 
     def logits(self, index: int) -> Logits:
         """Sure of one token."""
-        logits = np.full(_CALL + 1, -np.inf, np.float32)
+        logits = np.full(self.vocabulary, -np.inf, np.float32)
         logits[self._next(self._rows[index])] = 0
         return logits
 

@@ -169,8 +169,11 @@ class Worker:
         num_predict: int,
         num_ctx: int,
         num_keep: int,
+        before: Sequence[int] = (),
         shifts: bool = False,
+        truncates: bool = True,
         logprobs: int = -1,
+        wants_tokens: bool = False,
         shown: Sequence[str] = (),
         name: str = "",
     ) -> AsyncGenerator[Chunk | Finished]:
@@ -187,8 +190,11 @@ class Worker:
             num_predict=num_predict,
             num_ctx=num_ctx,
             num_keep=num_keep,
+            before=list(before),
             shifts=shifts,
+            truncates=truncates,
             logprobs=logprobs,
+            wants_tokens=wants_tokens,
             shown=list(shown),
         )
         async with aclosing(self._replies_to(request, name or self._name)) as replies:

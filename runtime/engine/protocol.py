@@ -92,11 +92,17 @@ class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Most tokens of prompt and answer together; the slot's own limit holds too."""
     num_keep: int
     """Tokens kept from the start of a prompt that is too long for the context."""
+    before: list[int] = []
+    """Tokens that come before the prompt's own."""
     shifts: bool = False
     """Whether old tokens make room when the context is full; else the answer ends there, and a prompt that is too long
     fails."""
+    truncates: bool = True
+    """Whether a prompt that is too long is cut; else it fails."""
     logprobs: int = -1
     """With each token of the answer its log-probability and those of so many best ones; -1 for none."""
+    wants_tokens: bool = False
+    """Whether the tokens of prompt and answer are wanted at the end."""
     shown: list[str] = []
     """Special tokens that are part of the text, like a tool call's tags; others have no text."""
 
@@ -180,6 +186,8 @@ class Chunk(msgspec.Struct, frozen=True, tag="chunk"):
     id: int
     text: str
     logprobs: list[TokenLogprobs] = []
+    truncated: int = 0
+    """Prompt tokens left out because the context could not hold them."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -196,6 +204,8 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """Prompt tokens left out because the context could not hold them."""
     cached: int = 0
     """Prompt tokens that were evaluated for another request before."""
+    context: list[int] = []
+    """The tokens that are in the cache at the end, where they are wanted."""
 
 
 class Embedded(msgspec.Struct, frozen=True, tag="embedded"):

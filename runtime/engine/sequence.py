@@ -36,6 +36,8 @@ class Tokenized:
     def of(cls, request: Generate, decoder: Decoder) -> Tokenized:
         """For any thread; a long text takes a while."""
         prompt = decoder.tokenize(request.prompt)
+        if request.before:
+            prompt = request.before + prompt[prompt[:1] == [decoder.begin] :]
         keep = len(prompt) if request.num_keep < 0 else request.num_keep + (prompt[:1] == [decoder.begin])
         return cls(prompt, keep, _special(decoder, request.shown), _special(decoder, request.stop))
 
@@ -118,14 +120,15 @@ class Sequence:
         wanted = min(self.request.logprobs, _MOST_LOGPROBS)
         before = logits.copy() if wanted >= 0 else logits
         token = self.sampler.sample(logits)
-        if wanted >= 0:
+        ends = token in self.stops or (decoder.is_end(token) and token not in self.shown)
+        if wanted >= 0 and not ends:
             self._logprobs.append(_logprobs(before, token, wanted, decoder))
         self._repeats = self._repeats + 1 if token == self.pending and self.generated else 0
         self.pending = token
         if not self.generated:
             self.first_token = now
         self.generated += 1
-        if token in self.stops or (decoder.is_end(token) and token not in self.shown):
+        if ends:
             return "stop"
         self._certain += self.text.feed(decoder.spelling(token) if token in self.shown else decoder.piece(token))
         if self.text.stopped:
@@ -142,7 +145,7 @@ class Sequence:
             self._certain += self.text.end()
         if not self._certain and not (ends and self._logprobs):
             return None
-        chunk = Chunk(self.request.id, self._certain, self._logprobs)
+        chunk = Chunk(self.request.id, self._certain, self._logprobs, self.truncated)
         self._certain, self._logprobs = "", []
         return chunk
 
@@ -157,6 +160,7 @@ class Sequence:
             seconds=now - self.first_token,
             truncated=self.truncated,
             cached=self.cached,
+            context=self.evaluated if self.request.wants_tokens else [],
         )
 
     def shift(self) -> None:

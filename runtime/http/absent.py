@@ -6,27 +6,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .errors import AbsentError, answering, anthropic_error, ollama_error, openai_error
+from .errors import AbsentError, answering, openai_error
 
-_ROUTES = {
-    ollama_error: (
-        "/api/create",
-        "/api/pull",
-        "/api/push",
-        "/api/blobs/{digest}",
-    ),
-    openai_error: ("/v1/completions", "/v1/responses"),
-    anthropic_error: ("/v1/messages",),
-}
+_PATHS = ("/v1/responses",)
 
 
 def absent_routes() -> list[Route]:
     """A route for each."""
-    return [
-        Route(path, answering(_refuse, reply), methods=["HEAD", "POST"] if "{" in path else ["POST"])
-        for reply, paths in _ROUTES.items()
-        for path in paths
-    ]
+    return [Route(path, answering(_refuse, openai_error), methods=["POST"]) for path in _PATHS]
 
 
 async def _refuse(request: Request) -> Response:

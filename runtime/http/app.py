@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import posixpath
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Match, Route
 
 from ...modelfile.level import API_LEVEL
+from ...store.keys import Keys
 from ...store.local import Store
 from ..embedding import Embedding
 from ..engine.process import Worker
@@ -22,9 +26,36 @@ from ..schedule.pool import Pool, Starter
 from ..served import ModelFacts
 from .absent import absent_routes
 from .access import Access
+from .anthropic import AnthropicDialect
+from .blobs import Uploads
+from .create import Creation
 from .embeddings import EmbeddingsDialect
+from .generation import GenerationDialect
+from .health import Health
+from .keys import KeyCheck
+from .limits import Limits, StalledBodyError, stalled
+from .logs import AccessLog
+from .metrics import Metrics
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
+from .openapi import openapi_routes
+from .statuses import Operations
+from .transfers import Transfers
+
+if TYPE_CHECKING:
+    from ...registry.remote import Access as Registries
+
+MANAGING: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("POST", "/api/blobs/{digest}"),
+        ("POST", "/api/copy"),
+        ("POST", "/api/create"),
+        ("DELETE", "/api/delete"),
+        ("POST", "/api/pull"),
+        ("POST", "/api/push"),
+    }
+)
+"""Method and path of the routes that change what is stored, or have it go elsewhere."""
 
 
 def make_app(
@@ -39,47 +70,102 @@ def make_app(
     max_queue: int = 0,
     start: Starter | None = None,
     placer: Placer | None = None,
+    registries: Callable[[], Registries | None] = lambda: None,
+    pull_from: Sequence[str] = (),
+    max_blob: int = 0,
+    release: str = "",
+    keys: Keys | None = None,
+    allow_manage: bool = False,
 ) -> Starlette:
     """The application. The end of its lifespan ends the workers, and the requests with them.
 
     0 for `max_loaded` is three for each GPU, for `max_queue` 512. Who brings workers of his own with `start` has no
-    devices, unless a `placer` says otherwise.
+    devices, unless a `placer` says otherwise. `registries` is asked for each transfer how registries are reached; models
+    are pulled from the hosts `pull_from` only, from all where there are none; an uploaded blob has at most `max_blob`
+    bytes, 0 for no limit. `release` is Corral's own version, as `version` is that of the API. While there are no `keys`,
+    who is not on `loopback` changes no models unless `allow_manage` says so.
     """
     if start is None:
         start = partial(Worker.start, load_timeout=defaults.load_timeout)
         placer = placer or Placer(devices=gpus, overhead=defaults.gpu_overhead, spread=defaults.spread)
     pool = Pool(max_loaded=max_loaded, max_queue=max_queue, start=start, placer=placer)
-    inference = Inference(store, pool, defaults, files or {})
+    metrics = Metrics()
+    inference = Inference(store, pool, defaults, files or {}, metrics)
+    operations = Operations()
+    uploads = Uploads(store, max_bytes=max_blob)
+    transfers = Transfers(store, operations, registries=registries, pull_from=pull_from)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
+        operations.close()
+        uploads.close()
         await pool.close()
+
+    async def status(_: Request) -> Response:
+        return JSONResponse({"cloud": {"disabled": True, "source": "config"}, "corral": {"version": release}})
 
     app = Starlette(
         routes=[
             *OllamaDialect(inference, version=version).routes(),
+            *GenerationDialect(inference).routes(),
             *OpenAIDialect(inference).routes(),
+            *AnthropicDialect(inference).routes(),
             *EmbeddingsDialect(Embedding(inference, defaults, files or {})).routes(),
+            *Creation(store, operations, uploads, transfers.fetch).routes(),
+            *uploads.routes(),
+            *transfers.routes(),
+            Route("/api/status", status, methods=["GET"]),
+            *Health(pool, metrics).routes(),
+            *openapi_routes(),
             *absent_routes(),
         ],
-        middleware=[Middleware(Access, origins=origins, loopback=loopback)],
-        exception_handlers={HTTPException: _http_error, ClientDisconnect: _gone, Exception: _bug},
+        middleware=[
+            Middleware(AccessLog, on_end=metrics.requested),
+            Middleware(Access, origins=origins, loopback=loopback),
+            Middleware(KeyCheck, keys=keys, may_manage=loopback or allow_manage),
+            Middleware(Limits),
+        ],
+        exception_handlers={
+            HTTPException: _http_error,
+            ClientDisconnect: _gone,
+            StalledBodyError: stalled,
+            Exception: _bug,
+        },
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.pool = pool
+    app.state.metrics = metrics
     return app
 
 
-async def _http_error(_: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and (moved := _moved(request)):
+        return moved
     words = {404: "404 page not found", 405: "405 method not allowed"}
     return PlainTextResponse(words.get(error.status_code, error.detail), error.status_code, headers=error.headers)
+
+
+def _moved(request: Request) -> Response | None:
+    """Where a path leads that has slashes or dots too many, as Ollama's router says it; only to a route of ours."""
+    path: str = request.scope["raw_path"].decode("latin-1")
+    is_read = request.method == "GET"
+    for better, status in (
+        (path.rstrip("/"), 301 if is_read else 307),
+        (posixpath.normpath("/" + path.lstrip("/")), 307),
+    ):
+        scope = {**request.scope, "path": better}
+        if better not in ("", path) and any(route.matches(scope)[0] != Match.NONE for route in request.app.routes):
+            return RedirectResponse(better + (f"?{request.url.query}" if request.url.query else ""), status)
+    return None
 
 
 async def _gone(_: Request, __: Exception) -> Response:
     return JSONResponse({"error": "request canceled"}, 499)
 
 
-async def _bug(_: Request, error: Exception) -> Response:
-    return JSONResponse({"error": f"internal error: {type(error).__name__}", "kind": "bug"}, 500)
+async def _bug(request: Request, error: Exception) -> Response:
+    headers = {"X-Request-Id": request.state.request_id}  # what it is logged by; the middleware has been left
+    return JSONResponse({"error": f"internal error: {type(error).__name__}", "kind": "bug"}, 500, headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePath
 from typing import TypeAlias
@@ -22,10 +23,19 @@ from ...store.errors import (
 from ..embedding import NoEmbeddingsError
 from ..engine.process import StoppingError
 from ..schedule.pool import RETRY_AFTER, BusyError
+from .logs import annotate
 from .stream import BodyTooLargeError
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 _KINDS = {IntegrityError: "integrity", RemoteError: "remote", MachineError: "machine"}
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
 
 
 class AbsentError(InputError):
@@ -92,10 +102,22 @@ def openai_error(error: CorralError) -> Response:
     return _reply(error, openai_body(error))
 
 
+def anthropic_object(status: int, message: str) -> dict[str, object]:
+    """Anthropic's error object; the line in the log has its id, too."""
+    kind = _ANTHROPIC_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    request_id = f"req_{secrets.token_hex(12)}"
+    annotate(anthropic_request_id=request_id)
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+
+
+def anthropic_body(error: CorralError) -> dict[str, object]:
+    """The same for an error."""
+    return anthropic_object(status_of(error), _text(error))
+
+
 def anthropic_error(error: CorralError) -> Response:
     """Anthropic's error reply."""
-    body = {"type": "error", "error": {"type": "api_error", "message": _text(error)}}
-    return _reply(error, body)
+    return _reply(error, anthropic_body(error))
 
 
 def _reply(error: CorralError, body: Mapping[str, object]) -> Response:

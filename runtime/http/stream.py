@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
+from ...modelfile.template.conversation import ToolCall
 from ...store.errors import CorralError, InputError
-from ..request import Done, Event
+from ..dialogue.parts import Called, Content
+from ..engine.protocol import TokenLogprobs
+from ..request import Done, Event, Said, Started
 from .types import MAX_BODY
 
 _T = TypeVar("_T")
@@ -52,30 +56,77 @@ async def while_connected(request: Request, work: Awaitable[_T]) -> _T:
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def collect(request: Request, events: AsyncGenerator[Event]) -> tuple[str, Done]:
+@dataclass(slots=True)
+class Answer:
+    """A whole answer."""
+
+    started: Started
+    done: Done
+    content: str = ""
+    thinking: str = ""
+    calls: list[ToolCall] = field(default_factory=list[ToolCall])
+    logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
+
+
+async def collect(request: Request, events: AsyncGenerator[Event]) -> Answer:
     """The whole answer, for clients that do not stream."""
+    return await while_connected(request, collected(events))
 
-    async def run() -> tuple[str, Done]:
-        texts: list[str] = []
-        async with aclosing(events):
-            async for event in events:
-                if isinstance(event, Done):
-                    return "".join(texts), event
-                texts.append(event.text)
-        raise AssertionError("an answer ends with Done")
 
-    return await while_connected(request, run())
+async def collected(events: AsyncGenerator[Event]) -> Answer:
+    """The whole answer."""
+    answer = Answer(Started(num_ctx=0), Done(reason="", total=0, load=0))
+    contents: list[str] = []
+    thoughts: list[str] = []
+    async with aclosing(events):
+        async for event in events:
+            match event:
+                case Started():
+                    answer.started = event
+                case Done():
+                    answer.done = event
+                case Said(part, logprobs):
+                    answer.logprobs += logprobs
+                    if isinstance(part, Called):
+                        answer.calls.append(part.call)
+                    else:
+                        (contents if isinstance(part, Content) else thoughts).append(part.text)
+    answer.content, answer.thinking = "".join(contents), "".join(thoughts)
+    return answer
+
+
+def notes(started: Started) -> dict[str, Any]:
+    """What was not done as it was asked for, to be said in the reply; nothing where all was."""
+    said: dict[str, Any] = {}
+    if started.cut:
+        said["truncated"] = {"messages": started.cut.messages, "tokens": started.cut.tokens}
+    if started.asked_ctx:
+        said["num_ctx"] = {"asked": started.asked_ctx, "given": started.num_ctx}
+    return said
+
+
+def headers(started: Event) -> dict[str, str]:
+    """The same for those who read headers only, and the context."""
+    if not isinstance(started, Started):
+        return {}
+    said = {"X-Corral-Num-Ctx": str(started.num_ctx)}
+    if started.cut:
+        said["X-Corral-Truncated"] = f"messages={started.cut.messages}, tokens={started.cut.tokens}"
+    return said
 
 
 async def respond(
     request: Request,
-    events: AsyncGenerator[Event],
+    events: AsyncGenerator[_T],
     *,
     media_type: str,
-    encode: Callable[[Event], list[str]],
+    said: Callable[[_T], Mapping[str, str]],
+    encode: Callable[[_T], list[str]],
     encode_error: Callable[[CorralError], str],
 ) -> Response:
-    """A streaming reply. What fails before the first event is raised, so that it gets a status of its own."""
+    """A streaming reply; what headers say depends on the first event. What fails before it is raised, so that it gets a
+    status of its own.
+    """
     first = await while_connected(request, anext(events))
 
     async def body() -> AsyncIterator[str]:
@@ -89,7 +140,7 @@ async def respond(
         except CorralError as error:
             yield encode_error(error)
 
-    return StreamingResponse(body(), media_type=media_type, headers={"X-Accel-Buffering": "no"})
+    return StreamingResponse(body(), media_type=media_type, headers={"X-Accel-Buffering": "no", **said(first)})
 
 
 def line(value: dict[str, Any]) -> str:

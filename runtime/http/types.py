@@ -8,72 +8,12 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from ...modelfile.template.conversation import ChatMessage, Think, ToolCall
-from ...store.errors import InputError, shown
+from ...modelfile.template.conversation import Think
+from ...store.errors import InputError
 from ..request import read_think
+from .messages import WireMessage
 
 MAX_BODY = 128 << 20
-
-
-class WireFunction(msgspec.Struct, kw_only=True):
-    """What a tool call calls. The arguments are an object, or in OpenAI's shape its JSON as a text."""
-
-    index: int | None = None
-    name: str | None = None
-    arguments: dict[str, Any] | str | None = None
-
-
-class WireToolCall(msgspec.Struct, kw_only=True):
-    """A call of a tool, in Ollama's shape or OpenAI's."""
-
-    id: str | None = None
-    function: WireFunction = msgspec.field(default_factory=WireFunction)
-
-    def to_call(self) -> ToolCall:
-        """The call as the prompt sees it. Raises InputError for arguments that are not an object."""
-        name = self.function.name or ""
-        arguments = self.function.arguments or {}
-        if isinstance(arguments, str):
-            try:
-                arguments = msgspec.json.decode(arguments.encode("utf-8", "replace"), type=dict[str, Any])
-            except (ValueError, RecursionError):
-                raise InputError(f"the arguments of a call of {shown(name)} are no JSON object") from None
-        return ToolCall(name, arguments, self.id or "", self.function.index or 0)
-
-
-class WireMessage(msgspec.Struct, kw_only=True):
-    """A chat message, in Ollama's shape or OpenAI's."""
-
-    role: str = ""
-    content: str | list[dict[str, Any]] | None = None
-    thinking: str | None = None
-    images: list[str] | None = None
-    tool_calls: list[WireToolCall] | None = None
-    tool_name: str | None = None
-    name: str | None = None
-    """OpenAI's older spelling of `tool_name`."""
-    tool_call_id: str | None = None
-
-    def to_chat(self) -> ChatMessage:
-        """The message as the prompt sees it. Raises InputError for parts other than text."""
-        role = self.role.lower()
-        return ChatMessage(
-            role,
-            self._text(),
-            self.thinking or "",
-            tuple(call.to_call() for call in self.tool_calls or ()),
-            self.tool_name or (self.name if role == "tool" else "") or "",
-            self.tool_call_id or "",
-            len(self.images or ()),
-        )
-
-    def _text(self) -> str:
-        if not isinstance(self.content, list):
-            return self.content or ""
-        parts = [part.get("text") if part.get("type") == "text" else None for part in self.content]
-        if not all(isinstance(part, str) for part in parts):
-            raise InputError("only text parts are supported in a message's content")
-        return "".join(cast("list[str]", parts))
 
 
 class ModelRequest(msgspec.Struct, kw_only=True):
@@ -137,38 +77,51 @@ class CopyRequest(msgspec.Struct, kw_only=True):
     destination: str = ""
 
 
-class StreamOptions(msgspec.Struct):
-    """OpenAI's stream_options."""
+class CreateMessage(msgspec.Struct, kw_only=True):
+    """A message that a model begins with."""
 
-    include_usage: bool | None = None
+    role: str = ""
+    content: str | None = None
 
 
-class OpenAIChatRequest(msgspec.Struct, kw_only=True):
-    """POST /v1/chat/completions."""
+class CreateRequest(msgspec.Struct, kw_only=True):
+    """POST /api/create."""
 
     model: str | None = None
-    messages: list[WireMessage] | None = None
+    name: str | None = None
+    """The older spelling of `model`."""
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    n: int | None = None
-    tools: list[Any] | None = None
-    response_format: dict[str, Any] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    logit_bias: Any = None
-    functions: Any = None
-    function_call: Any = None
-    modalities: Any = None
-    prediction: Any = None
-    reasoning_effort: Any = None
+    base: str | None = msgspec.field(default=None, name="from")
+    files: dict[str, str] | None = None
+    """Digests of uploaded blobs by the names of the files that they were; so for the next two."""
+    adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
+    modelfile: str | None = None
+    """What clients sent before there were the other fields; not looked at beside `from` and `files`."""
+    template: str | None = None
+    system: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[CreateMessage] | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    """The older spelling of `quantize`."""
+    draft_quantize: str | None = None
+    remote_host: str | None = None
+    info: dict[str, Any] | None = None
+
+
+class TransferRequest(msgspec.Struct, kw_only=True):
+    """POST /api/pull and /api/push."""
+
+    model: str | None = None
+    name: str | None = None
+    """The older spelling of `model`."""
+    insecure: bool | None = None
+    stream: bool | None = None
 
 
 _T = TypeVar("_T")

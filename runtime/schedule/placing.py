@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
 from ...store.errors import MachineError
+from ...store.header import GGUF
 from ..engine import build
 from ..engine.protocol import Loaded, LoadOptions
 from .devices import Device, lay_out
 from .machine import Machine, Room
 from .memory import PROCESS, estimate
-from .policy import Wanted
+from .policy import USUAL_CONTEXT, Wanted
 
 log = logging.getLogger(__name__)
 
 LEAST_CONTEXT = 2048
-"""Tokens that a context of our own choice has at least, if the model's own is not shorter."""
-_LEAST_ON_GPU = 4096
-"""Before a context of our own choice is made shorter than that, layers stay off the GPU."""
+"""Tokens that a context has at least, unless fewer are asked for or the model has no more."""
+_MODEST = 2
+"""A context of our own choice takes at most this part of the memory that the weights leave, if it is not a short one."""
 _MIB = 1 << 20
 _MACHINE = Machine()
 _HINT = (
@@ -107,7 +108,8 @@ class Placer:
         """How to load a model now; warnings call it `name`.
 
         `held` are bytes of the weights of models that stay loaded: the system counts their pages as free, and they are not.
-        With `may_shrink` a context that nobody asked for is made shorter until it fits, and until all layers are on GPUs.
+        A context that nobody asked for is the longest that leaves memory to others. With `may_shrink` it is made shorter
+        until all layers are on GPUs, and any context until it fits.
         """
         if wanted.header is None:
             return Placement(wanted.options, is_whole=True)
@@ -115,18 +117,30 @@ class Placer:
         room = self._room()
         if room:
             room = Room(max(0, room.available - held), room.owner)
-        shrinks = wanted.is_elastic and may_shrink
-        if shrinks and devices:
-            for num_ctx in _contexts(wanted.options.num_ctx, _LEAST_ON_GPU):
+        if wanted.is_elastic:
+            wanted = replace(wanted, options=self._modest(wanted.options, wanted.header, room))
+        if wanted.is_elastic and may_shrink and devices:
+            for num_ctx in _contexts(wanted.options.num_ctx, USUAL_CONTEXT):
                 placed = self._laid_out(wanted, num_ctx, devices, room)
                 if isinstance(placed, Placement) and placed.is_whole:
                     return _told(placed, wanted, name)
         placed = self._laid_out(wanted, wanted.options.num_ctx, devices, room)
-        for num_ctx in _contexts(wanted.options.num_ctx, LEAST_CONTEXT) if shrinks else ():
+        for num_ctx in _contexts(wanted.options.num_ctx, LEAST_CONTEXT) if may_shrink else ():
             if isinstance(placed, Placement):
                 break
             placed = self._laid_out(wanted, num_ctx, devices, room)
         return _told(placed, wanted, name) if isinstance(placed, Placement) else placed
+
+    def _modest(self, options: LoadOptions, header: GGUF, room: Room | None) -> LoadOptions:
+        """The options with a context that takes no more than its part of the memory."""
+        free = self.vram() or (room.available if room else 0)
+        modest = options
+        for num_ctx in _contexts(options.num_ctx, USUAL_CONTEXT):
+            modest = msgspec.structs.replace(options, num_ctx=num_ctx)
+            needed = estimate(header, modest)
+            if needed.weights + _MODEST * (needed.total - needed.weights) <= free:
+                break
+        return modest
 
     def _known(self) -> Sequence[Device]:
         if self._first is None:

@@ -20,6 +20,9 @@ from ..engine.protocol import LoadOptions
 TURN = 8
 """How many requests for each of its slots a model still serves while somebody waits for its place."""
 
+USUAL_CONTEXT = 4096
+"""Tokens that are enough for whoever does not say how many he needs."""
+
 
 class Candidate(Protocol):
     """A loaded model, as eviction sees it."""
@@ -40,7 +43,7 @@ class Wanted:
 
     options: LoadOptions
     is_elastic: bool = False
-    """Whether a smaller context will do, because nobody asked for this one."""
+    """Whether nobody asked for a context: then this is the longest that makes sense."""
     main_gpu: int | None = None
     """The GPU somebody asked for."""
     header: GGUF | None = None
@@ -69,16 +72,19 @@ _T = TypeVar("_T")
 def serves(loaded: LoadOptions, first: Wanted, wanted: Wanted) -> bool:
     """Whether a model loaded with these options, as `first` wanted it, can serve a request that wants it so.
 
-    A smaller context never needs it loaded anew, and neither does a number of GPU layers that nobody asked for.
+    A smaller context never needs it loaded anew, and neither does a number of GPU layers that nobody asked for. What was
+    granted for want of memory is enough for whoever asks for as much again.
     """
     asked, options = first.options, wanted.options
-    # What was granted for want of memory is enough for whoever leaves the context to the machine.
-    most = max(asked.num_ctx, loaded.num_ctx) if wanted.is_elastic and first.is_elastic else loaded.num_ctx
+    if wanted.is_elastic:
+        enough = first.is_elastic or loaded.num_ctx >= min(options.num_ctx, USUAL_CONTEXT)
+    else:
+        enough = options.num_ctx <= (loaded.num_ctx if first.is_elastic else max(asked.num_ctx, loaded.num_ctx))
     same_layers = options.num_gpu in (-1, asked.num_gpu, loaded.num_gpu)
     alike = msgspec.structs.replace(
         options, num_ctx=asked.num_ctx, num_gpu=asked.num_gpu if same_layers else options.num_gpu
     )
-    return options.num_ctx <= most and alike == asked
+    return enough and alike == asked
 
 
 def victim(candidates: Iterable[_C]) -> _C | None:

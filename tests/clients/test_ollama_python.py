@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Generator
 from datetime import UTC, datetime
+from typing import Any
 
 import ollama
 import pytest
+
+from tests.clients.conftest import ASKS, CITY, ULM, WEATHER, is_city
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 FEW = {"num_predict": 8}
@@ -18,6 +22,12 @@ def client(served_url: str) -> Generator[ollama.Client]:
     client = ollama.Client(served_url)
     yield client
     client.close()
+
+
+@pytest.fixture
+def told(told_url: str) -> Generator[ollama.Client]:
+    with ollama.Client(told_url) as client:
+        yield client
 
 
 def check_counts(reply: ollama.GenerateResponse | ollama.ChatResponse) -> None:
@@ -111,7 +121,7 @@ def test_loading_and_ps(client: ollama.Client) -> None:
     assert model.size is not None
     assert model.size > 90_000_000
     assert model.size_vram == 0
-    assert model.context_length == 4096
+    assert model.context_length == 8192
     assert model.expires_at is not None
     assert model.expires_at > datetime.now(UTC)
 
@@ -155,13 +165,63 @@ def test_copy_and_delete(client: ollama.Client) -> None:
     assert caught.value.status_code == 404
 
 
-def test_error_what_is_still_to_come_says_so(client: ollama.Client) -> None:
-    with pytest.raises(ollama.ResponseError, match="/api/create is not supported yet") as caught:
-        client.create(model="copy", from_="smol")
-    assert caught.value.status_code == 501
-
-
 def test_error_of_embeddings_from_a_model_that_generates(client: ollama.Client) -> None:
     with pytest.raises(ollama.ResponseError, match='"smol" does not support embeddings') as caught:
         client.embed("smol", "hello")
     assert caught.value.status_code == 501
+
+
+def test_json_by_schema(client: ollama.Client) -> None:
+    reply = client.chat("smol", QUESTION, format=CITY, options={"num_predict": 100})
+    assert is_city(json.loads(reply.message.content or ""))
+    *chunks, _ = client.generate("smol", QUESTION[0]["content"], format=CITY, options={"num_predict": 100}, stream=True)
+    assert is_city(json.loads("".join(chunk.response or "" for chunk in chunks)))
+    anything = client.chat("smol", QUESTION, format="json", options={"num_predict": 100})
+    assert isinstance(json.loads(anything.message.content or ""), dict)
+
+
+def test_probabilities_of_tokens(client: ollama.Client) -> None:
+    reply = client.chat("smol", QUESTION, options={"num_predict": 4}, logprobs=True, top_logprobs=2)
+    assert reply.logprobs is not None
+    assert "".join(one.token for one in reply.logprobs) == reply.message.content
+    assert all(one.logprob <= 0 and len(one.top_logprobs or ()) == 2 for one in reply.logprobs)
+
+
+def weather(city: str) -> str:
+    """Tell the weather of a city.
+
+    Args:
+        city: Where.
+    """
+    return f"rain in {city}"
+
+
+@pytest.mark.parametrize("tool", [WEATHER, weather])
+def test_thinking_and_a_tool_called(told: ollama.Client, tool: Any) -> None:
+    asked = {"role": "user", "content": ASKS}
+    message = told.chat("clever", [asked], tools=[tool], think=True).message
+    assert (message.thinking, message.content) == ("Hm.", "Wait.")
+    (call,) = message.tool_calls or ()
+    assert (call.function.name, call.function.arguments) == ("weather", ULM)
+    chunks = list(told.chat("clever", [asked], tools=[tool], stream=True))
+    (streamed,) = [one for chunk in chunks for one in chunk.message.tool_calls or ()]
+    assert streamed.function == call.function
+    assert "".join(chunk.message.thinking or "" for chunk in chunks) == "Hm."
+    answer = {"role": "tool", "tool_name": "weather", "content": weather(**call.function.arguments)}
+    more = told.chat("clever", [asked, message, answer], tools=[tool], options={"num_predict": 1})
+    assert more.message.role == "assistant"
+
+
+def test_texts_are_embedded(told: ollama.Client) -> None:
+    first, second = told.embed("embed", ["one", "two"]).embeddings
+    assert len(first) == len(second) > 1
+    assert sum(number * number for number in first) == pytest.approx(1, abs=1e-3)
+    assert len(told.embed("embed", "one", dimensions=4).embeddings[0]) == 4
+    assert len(told.embeddings("embed", "one").embedding) == len(first)
+
+
+def test_error_what_a_model_cannot_do(client: ollama.Client) -> None:
+    for asked in ({"think": True}, {"tools": [WEATHER]}):
+        with pytest.raises(ollama.ResponseError, match="does not support") as caught:
+            client.chat("smol", QUESTION, **asked)
+        assert caught.value.status_code == 400

@@ -26,10 +26,10 @@ TABLE = {
 }
 
 
-def test_the_table_has_ollamas_names_and_types() -> None:
+def test_the_table_has_ollamas_names_and_types_and_one_of_ours() -> None:
     assert {name: spec.kind for name, spec in PARAMETERS.items() if not spec.is_deprecated} == {
         name: kind for kind, names in TABLE.items() for name in names.split()
-    }
+    } | {"truncate": "bool"}
     load = {name for name, spec in PARAMETERS.items() if spec.when == "load"}
     assert load == {"num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"}
 

@@ -11,7 +11,6 @@ from corral.runtime.served import ModelFacts
 from tests.conftest import Cli
 from tests.runtime.weights import create
 
-GIB = 1 << 30
 TRAINED = 100_000
 
 
@@ -20,16 +19,13 @@ def model(cli: Cli) -> ModelFacts:
     return create(cli, "model", context=TRAINED)
 
 
-def wanted(model: ModelFacts, vram: int = 0, defaults: EngineDefaults | None = None, **options: Value) -> Wanted:
-    return load_options(model, merged_options(model, options), defaults or EngineDefaults(), lambda: vram)
+def wanted(model: ModelFacts, defaults: EngineDefaults | None = None, **options: Value) -> Wanted:
+    return load_options(model, merged_options(model, options), defaults or EngineDefaults())
 
 
-@pytest.mark.parametrize(
-    ("vram", "num_ctx"), [(0, 4096), (22 * GIB, 4096), (23 * GIB, 32768), (46 * GIB, 32768), (47 * GIB, TRAINED)]
-)
-def test_the_context_nobody_asked_for_goes_by_the_gpus(model: ModelFacts, vram: int, num_ctx: int) -> None:
-    found = wanted(model, vram)
-    assert found.options.num_ctx == num_ctx
+def test_the_longest_context_nobody_asked_for_is_the_models_own(model: ModelFacts) -> None:
+    found = wanted(model)
+    assert found.options.num_ctx == TRAINED
     assert found.is_elastic
 
 
@@ -37,9 +33,9 @@ def test_whoever_asks_for_a_context_gets_it(cli: Cli, model: ModelFacts) -> None
     environment = EngineDefaults(num_ctx=1000)
     own = create(cli, "own", modelfile="PARAMETER num_ctx 2000", context=TRAINED)
     for found, num_ctx in [
-        (wanted(model, 47 * GIB, environment), 1000),
-        (wanted(own, 47 * GIB, environment), 2000),
-        (wanted(own, 47 * GIB, environment, num_ctx=3000), 3000),
+        (wanted(model, environment), 1000),
+        (wanted(own, environment), 2000),
+        (wanted(own, environment, num_ctx=3000), 3000),
         (wanted(own, num_ctx=0), 2000),
         (wanted(model, num_ctx=10 * TRAINED), TRAINED),
     ]:
@@ -47,14 +43,9 @@ def test_whoever_asks_for_a_context_gets_it(cli: Cli, model: ModelFacts) -> None
         assert not found.is_elastic
 
 
-def test_gpus_are_looked_for_only_where_it_matters(model: ModelFacts) -> None:
-    options = merged_options(model, {"num_ctx": 9})
-    assert load_options(model, options, EngineDefaults(), lambda: pytest.fail("asked")).options.num_ctx == 9
-
-
 def test_the_environment_decides_what_no_request_can(model: ModelFacts) -> None:
     defaults = EngineDefaults(slots=7, flash_attention=True, kv_cache_type="q8_0", deterministic=True)
-    options = wanted(model, 0, defaults).options
+    options = wanted(model, defaults).options
     assert (options.slots, options.flash_attention, options.kv_cache_type) == (7, True, "q8_0")
     assert options.deterministic
     assert wanted(model).options.flash_attention is None

@@ -36,6 +36,7 @@ class LlamaDecoder:
         self.tokenize, self.piece, self.spelling = vocabulary.tokenize, vocabulary.piece, vocabulary.spelling
         self.special_token, self.is_end = vocabulary.special_token, vocabulary.is_end
         self.begin = vocabulary.begin
+        self.vocabulary = vocabulary.size
         self.num_ctx = options.num_ctx
         self.slots = options.slots
         self.cells = options.num_ctx * options.slots

@@ -47,7 +47,12 @@ def fitted(
     tokenizer: Tokenizer | None = None,
 ) -> Prompt:
     draft = Draft(conversation=Conversation(messages), templates=templates, image_tokens=image_tokens)
-    return asyncio.run(fit(draft, limit, (tokenizer or Tokenizer()).count))
+    asked = tokenizer or Tokenizer()
+
+    async def fits(text: str, more: int) -> bool:
+        return await asked.count(text) + more <= limit
+
+    return asyncio.run(fit(draft, limit, fits))
 
 
 def text_of(messages: Sequence[ChatMessage]) -> str:
@@ -56,6 +61,14 @@ def text_of(messages: Sequence[ChatMessage]) -> str:
 
 def tokens_of(messages: Sequence[ChatMessage]) -> int:
     return 1 + len(text_of(messages).encode())
+
+
+def test_while_tools_are_called_the_question_stays() -> None:
+    calling = [ChatMessage("assistant" if i % 2 else "tool", f"step {i:03}") for i in range(1, 20)]
+    question = ChatMessage("user", "What is the weather?")
+    kept = [SYSTEM, question, *calling[-3:]]
+    found = fitted([SYSTEM, *talk(5), ChatMessage("assistant", "Ask."), question, *calling], tokens_of(kept))
+    assert found == Prompt(text_of(kept), dropped=10 + len(calling) - 3)
 
 
 def test_the_oldest_messages_go_first_and_the_boundary_is_exact() -> None:
@@ -75,8 +88,9 @@ def test_it_is_what_trying_one_after_the_other_gives() -> None:
         roles = [chance.choice(["system", "user", "assistant", "tool"]) for _ in range(chance.randint(1, 12))]
         # Templates join neighbours of one role, so that leaving one out may take more or less than its own text.
         history = [ChatMessage(role, "€" * chance.randint(0, 30)) for role in roles]
+        question = max((i for i, role in enumerate(roles) if role == "user"), default=-1)
         candidates = [
-            [message for message in history[:start] if message.role == "system"] + history[start:]
+            [message for i, message in enumerate(history) if i >= start or i == question or message.role == "system"]
             for start in range(len(history))
         ]
         sizes = [tokens_of(candidate) for candidate in candidates]
@@ -90,7 +104,7 @@ def test_system_messages_and_the_last_one_stay_wherever_they_are() -> None:
     other = ChatMessage("system", "In French.")
     history = [SYSTEM, *talk(5), other, *talk(3)]
     assert fitted(history, 1) == Prompt(text_of([SYSTEM, other, history[-1]]), dropped=len(history) - 3)
-    assert fitted([*talk(3), other], 1) == Prompt(text_of([other]), dropped=5)
+    assert fitted([*talk(3), other], 1) == Prompt(text_of([talk(3)[-1], other]), dropped=4)
     part = [SYSTEM, *history[-7:]]
     assert fitted(history, tokens_of(part)) == Prompt(text_of(part), dropped=len(history) - len(part))
 
@@ -149,7 +163,11 @@ def test_error_a_template_that_refuses_all_of_it() -> None:
     with pytest.raises(TemplateError, match="a question comes first"):
         fitted(talk(3)[1:], 10_000, templates=Templates(jinja=ALTERNATING))
     with pytest.raises(TemplateError, match="a question comes first"):
-        fitted(talk(3)[:-1], 1, templates=Templates(jinja=ALTERNATING))
+        fitted(
+            [ChatMessage("assistant", "Yes."), ChatMessage("assistant", "No.")],
+            1,
+            templates=Templates(jinja=ALTERNATING),
+        )
 
 
 def test_what_is_too_long_to_be_a_prompt_is_left_out_uncounted() -> None:

@@ -209,7 +209,8 @@ def test_error_a_worker_that_is_killed_costs_its_requests_one_error_each(
     real: FakeServer, shelf: Shelf, name: str
 ) -> None:
     shelf.put("endless", hostile.endless())
-    options = {"num_predict": 100_000, "num_ctx": 100_000}
+    # So hot that it does not say one thing again and again, which would end it.
+    options = {"num_predict": 100_000, "num_ctx": 100_000, "temperature": 5, "top_k": 0, "top_p": 1}
     with real.stream("/api/generate", {"model": "endless", "prompt": "x", "options": options}) as reply:
         lines = reply.iter_lines()
         assert "error" not in json.loads(next(lines))

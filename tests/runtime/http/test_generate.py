@@ -51,7 +51,8 @@ def test_a_stream_is_chunks_and_then_the_counts(fake: FakeServer, path: str) -> 
         assert chunk["done"] is False
         assert chunk["model"] == "tiny"
         assert CREATED.fullmatch(chunk["created_at"])
-    assert set(last) == {"model", "created_at", kind, "done", "done_reason"} | COUNTS
+    context = set[str]() if path == "/api/chat" else {"context"}
+    assert set(last) == {"model", "created_at", kind, "done", "done_reason"} | COUNTS | context
     assert text_of(last) == ""
     assert (last["done"], last["done_reason"]) == (True, "stop")
 

@@ -86,8 +86,9 @@ def test_a_stream_is_deltas_a_finish_and_usage_if_asked(fake: FakeServer, option
 
 
 def test_an_empty_answer_streams_a_role_and_a_finish(fake: FakeServer) -> None:
-    (only,) = events(fake.post(PATH, body("say:;", stream=True)))
-    assert only["choices"][0]["delta"] == {"role": "assistant"}
+    begin, end = (event["choices"][0] for event in events(fake.post(PATH, body("say:;", stream=True))))
+    assert (begin["delta"], begin["finish_reason"]) == ({"role": "assistant", "content": ""}, None)
+    assert (end["delta"], end["finish_reason"]) == ({}, "stop")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,18 @@ def test_an_empty_answer_streams_a_role_and_a_finish(fake: FakeServer) -> None:
         ({"stop": None, "temperature": 0, "top_p": 1, "seed": 7, "presence_penalty": 0, "n": 1}, "one € two", "stop"),
         ({"tools": [], "response_format": {"type": "text"}, "user": "me", "logit_bias": {}}, "one € two", "stop"),
         ({"modalities": ["text"], "reasoning_effort": "none", "function_call": "auto"}, "one € two", "stop"),
-        ({"prediction": None, "functions": [], "top_logprobs": 0, "reasoning_effort": None}, "one € two", "stop"),
+        (
+            {"prediction": {"content": "x"}, "functions": [], "top_logprobs": 0, "reasoning_effort": None},
+            "one € two",
+            "stop",
+        ),
+        (
+            {"store": True, "metadata": {"a": "b"}, "service_tier": "auto", "parallel_tool_calls": False},
+            "one € two",
+            "stop",
+        ),
+        ({"options": {"num_predict": 2}, "keep_alive": "5m", "tool_choice": "none"}, "on", "length"),
+        ({"options": {"num_predict": 2}, "max_tokens": 3}, "one", "length"),
     ],
 )
 def test_options_are_honoured(fake: FakeServer, options: dict[str, object], answer: str, reason: str) -> None:
@@ -133,24 +145,39 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"model": "bad name!"}, "invalid model name"),
         ({"max_tokens": "many"}, "Expected `int | null`"),
         ({"stop": [1]}, "Expected `str`"),
-        ({"tools": [{"type": "function"}]}, "tools are not supported yet"),
-        ({"response_format": {"type": "json_object"}}, "response_format is not supported yet"),
-        ({"n": 2}, "n must be 1"),
-        ({"logprobs": True}, "logprobs are not supported yet"),
-        ({"top_logprobs": 3}, "top_logprobs is not supported yet"),
-        ({"logit_bias": {"50256": -100}}, "logit_bias is not supported yet"),
-        ({"functions": [{"name": "f"}]}, "functions is not supported yet"),
-        ({"function_call": {"name": "f"}}, "function_call is not supported yet"),
-        ({"modalities": ["text", "audio"]}, "modalities is not supported yet"),
-        ({"prediction": {"type": "content", "content": "x"}}, "prediction is not supported yet"),
-        ({"reasoning_effort": "high"}, "reasoning_effort is not supported yet"),
+        ({"tools": [{"type": "function"}]}, "does not support tools"),
+        ({"response_format": {"type": "xml"}}, 'invalid response_format type "xml"'),
+        ({"response_format": {"type": "json_schema"}}, "needs json_schema.schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"schema": []}}}, "needs json_schema.schema"),
+        ({"n": 0}, "n must be between 1 and 128"),
+        ({"n": 129}, "n must be between 1 and 128"),
+        ({"top_logprobs": 21}, "top_logprobs must be between 0 and 20"),
+        ({"top_logprobs": -1}, "top_logprobs must be between 0 and 20"),
+        ({"logit_bias": {"word": 5}}, "logit_bias must map token numbers"),
+        ({"logit_bias": {"5": 101}}, "logit_bias must map token numbers"),
+        ({"functions": [{"name": "f"}]}, "functions is not supported; use tools"),
+        ({"function_call": {"name": "f"}}, "function_call is not supported; use tool_choice"),
+        ({"web_search_options": {"user_location": 1}}, "web_search_options is not supported"),
+        ({"modalities": ["text", "audio"]}, "modalities other than text are not supported"),
+        ({"reasoning_effort": "high"}, "does not support thinking"),
+        ({"reasoning_effort": "hardest"}, 'invalid reasoning value: "hardest"'),
+        ({"reasoning": {"effort": 5}}, "invalid reasoning value"),
+        ({"tool_choice": "required"}, "tool_choice is required, and there are no tools"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, 'tool_choice names "f"'),
+        ({"tool_choice": "sometimes"}, "invalid tool_choice"),
         (
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
             'the arguments of a call of "f" are no JSON object',
         ),
         ({"messages": [{"role": "assistant", "tool_calls": [5]}]}, "Expected `object`"),
-        (body([{"type": "image_url", "image_url": {"url": "data:"}}]), "only text parts"),
-        (body([{"type": "text", "text": 5}]), "only text parts"),
+        (body([{"type": "image_url", "image_url": {"url": "data:"}}]), "invalid image input"),
+        (
+            body([{"type": "image_url", "image_url": "https://a.example/b.png"}]),
+            "image URLs are not currently supported",
+        ),
+        (body([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]), "images are not supported"),
+        (body([{"type": "text", "text": 5}]), "a part of a message is of the type"),
+        (body([{"type": "input_audio"}]), "a part of a message is of the type"),
     ],
 )
 def test_error_a_bad_request_says_what_is_wrong(fake: FakeServer, change: dict[str, object], says: str) -> None:

@@ -264,15 +264,12 @@ def test_in_openais_dialect_an_answer_of_a_tool_names_its_call(server: FakeServe
 )
 def test_error_what_the_model_cannot_do(server: FakeServer, body: dict[str, Any], says: str) -> None:
     assert refused(server, {**body, "_debug_render_only": True}) == says
-    assert refused(server, body) == (says if "parameters" not in says else "tools are not supported yet")
+    assert refused(server, body) == says
 
 
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (chat("go", "Hi.", think=True), "thinking is not supported yet"),
-        (generate("go", think="low"), "thinking is not supported yet"),
-        (chat("go", "Hi.", tools=[LOOK]), "tools are not supported yet"),
         (chat("seeing", {"role": "user", "content": "a", "images": ["aGk="]}), "images are not supported yet"),
         (generate("seeing", images=["aGk="]), "images are not supported yet"),
     ],

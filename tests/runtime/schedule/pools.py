@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ MODEL = GGUF(
 )
 """Its keys and values take 32 KiB a token."""
 MIDDLING = Wanted(options=LoadOptions(num_ctx=4096, slots=1), header=MODEL)
-HUGE = Wanted(options=LoadOptions(num_ctx=1 << 30, slots=1), header=MODEL)
+HUGE = replace(
+    MIDDLING,
+    header=replace(MODEL, metadata=MODEL.metadata | {"llama.block_count": 1024, "llama.embedding_length": 1 << 20}),
+)
+"""The shortest context is too much for any machine."""
 FOREVER = math.inf
 
 

@@ -63,28 +63,33 @@ def context(found: LoadOptions | Shortage) -> int:
 def test_what_fits_is_loaded_as_it_was_asked_for() -> None:
     found = placed(FIXED, needs(16384))
     assert found == msgspec.structs.replace(OPTIONS, num_gpu=0)
-    assert placed(ELASTIC, needs(16384)) == found
+    assert placed(ELASTIC, 2 * needs(16384)) == found
 
 
-def test_a_context_that_was_asked_for_is_not_made_shorter() -> None:
-    found = placed(FIXED, needs(16384) - 1)
+def test_error_what_fits_with_no_context_at_all() -> None:
+    found = placed(FIXED, needs(2048) - 1)
     assert isinstance(found, Shortage)
     error = too_large("big", found, 4)
-    need = -(-needs(16384) // MIB)
+    need = -(-needs(2048) // MIB)
     assert str(error) == (
-        f"model 'big' needs {need} MiB of memory (with a context of 16384 tokens for each of 4 slots), "
-        f"this machine has {(needs(16384) - 1) // MIB} MiB free"
+        f"model 'big' needs {need} MiB of memory (with a context of 2048 tokens for each of 4 slots), "
+        f"this machine has {(needs(2048) - 1) // MIB} MiB free"
     )
     assert error.hint
     assert "num_ctx" in error.hint
-    assert (error.needs, error.available) == (needs(16384), needs(16384) - 1)
+    assert (error.needs, error.available) == (needs(2048), needs(2048) - 1)
 
 
-def test_one_that_nobody_asked_for_is() -> None:
-    assert context(placed(ELASTIC, needs(16384) - 1)) == 8192
+def test_a_context_is_made_shorter_until_it_fits_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert context(placed(FIXED, needs(16384) - 1)) == 8192
+    assert caplog.messages == ["m: loaded with a context of 8192 tokens instead of 16384, to fit the memory"]
     assert context(placed(ELASTIC, needs(2048))) == 2048
-    assert isinstance(placed(ELASTIC, needs(2048) - 1), Shortage)
-    assert isinstance(placed(ELASTIC, needs(16384) - 1, may_shrink=False), Shortage)
+    assert isinstance(placed(FIXED, needs(16384) - 1, may_shrink=False), Shortage)
+
+
+@pytest.mark.parametrize(("memory", "num_ctx"), [(2 * needs(16384), 16384), (needs(16384), 8192), (needs(4096), 4096)])
+def test_a_context_nobody_asked_for_leaves_memory_to_others(memory: int, num_ctx: int) -> None:
+    assert context(placed(ELASTIC, memory, may_shrink=False)) == num_ctx
 
 
 def test_a_models_own_context_may_be_shorter_than_the_least() -> None:
@@ -94,7 +99,7 @@ def test_a_models_own_context_may_be_shorter_than_the_least() -> None:
 
 
 def test_the_weights_of_models_that_stay_are_not_free() -> None:
-    assert isinstance(placed(FIXED, needs(16384), held=MIB), Shortage)
+    assert isinstance(placed(FIXED, needs(16384), held=MIB, may_shrink=False), Shortage)
     assert context(placed(FIXED, needs(16384) + MIB, held=MIB)) == 16384
 
 
@@ -102,7 +107,7 @@ def test_a_gpu_takes_the_load_off_the_memory() -> None:
     card = Card(needs(16384), 80 << 30)
     found = placed(FIXED, PROCESS, card)
     assert isinstance(found, LoadOptions)
-    assert found.num_gpu == 9
+    assert (found.num_ctx, found.num_gpu) == (16384, 9)
     assert isinstance(placed(FIXED, PROCESS, replace(card, kind="igpu")), Shortage)
 
 

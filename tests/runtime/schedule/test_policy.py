@@ -41,7 +41,19 @@ def test_what_was_granted_for_want_of_memory_is_enough_for_who_asked_for_nothing
     assert serves(granted, first, first)
     assert serves(granted, first, wants(num_ctx=2048))
     assert not serves(granted, first, wants(num_ctx=4096))
-    assert not serves(granted, wants(num_ctx=2048), first)
+
+
+def test_what_was_granted_of_what_somebody_asked_for_is_enough_for_the_next_who_asks_so() -> None:
+    granted = msgspec.structs.replace(LOADED, num_ctx=2048)
+    assert serves(granted, wants(num_ctx=8192), wants(num_ctx=8192))
+    assert not serves(granted, wants(num_ctx=8192), wants(num_ctx=8193))
+
+
+def test_who_asks_for_nothing_is_content_with_a_usual_context_but_not_with_a_tiny_one() -> None:
+    elastic = wants(num_ctx=131072, is_elastic=True)
+    assert serves(msgspec.structs.replace(LOADED, num_ctx=4096), wants(num_ctx=4096), elastic)
+    assert not serves(msgspec.structs.replace(LOADED, num_ctx=512), wants(num_ctx=512), elastic)
+    assert serves(msgspec.structs.replace(LOADED, num_ctx=512), wants(num_ctx=512), wants(num_ctx=512, is_elastic=True))
 
 
 @pytest.mark.parametrize(
