@@ -1,5 +1,5 @@
 # README's two commands are `make demo` and `make test`; CONTRIBUTING explains the others.
-.PHONY: setup setup-native ready demo test check lint types bench soak registry clean
+.PHONY: setup setup-native ready clients demo test check lint types bench soak registry clean
 .DEFAULT_GOAL := test
 
 python := .venv/bin/python
@@ -17,6 +17,10 @@ setup-native:
 ready:
 	@sh tools/setup.sh
 
+# What only the tests need.
+clients: ready
+	@sh tools/clients.sh
+
 registry:
 	@sh tools/debian.sh docker-registry
 	@sh tools/debian.sh skopeo 'gpgme|assuan|gpg-error|devmapper'
@@ -25,10 +29,11 @@ registry:
 demo: ready registry
 	@$(python) tools/demo.py
 
-test: ready registry
-	$(python) -m pytest $(ARGS)
+# A file's tests run one after the other, two files at once.
+test: ready registry clients
+	$(python) -m pytest -n 2 --dist loadfile $(ARGS)
 
-soak: ready registry
+soak: ready registry clients
 	CORRAL_SOAK=1 $(python) -m pytest -m soak $(ARGS)
 
 bench: ready
@@ -38,7 +43,7 @@ lint: ready
 	$(python) -m ruff format --check .
 	$(python) -m ruff check .
 
-types: ready
+types: ready clients
 	@sh tools/types.sh
 
 check: lint types test demo

@@ -83,9 +83,10 @@ class OllamaDialect:
         if not asked.wanted:
             raise InputError("model is required")
         model = await asyncio.to_thread(self._inference.model, asked.wanted)
-        return JSONResponse(
-            await asyncio.to_thread(show_reply, self._inference.store, model, verbose=bool(asked.verbose))
-        )
+        reply = await asyncio.to_thread(show_reply, self._inference.store, model, verbose=bool(asked.verbose))
+        if request.headers.get("user-agent", "").startswith("GitHubCopilotChat/"):
+            reply["model_info"]["general.basename"] = asked.wanted  # it shows this as the model's name
+        return JSONResponse(reply)
 
     async def copy(self, request: Request) -> Response:
         """A second name for a model."""

@@ -26,8 +26,9 @@ def client(served_url: str) -> Generator[ollama.Client]:
 
 @pytest.fixture
 def told(told_url: str) -> Generator[ollama.Client]:
-    with ollama.Client(told_url) as client:
-        yield client
+    client = ollama.Client(told_url)
+    yield client
+    client.close()
 
 
 def check_counts(reply: ollama.GenerateResponse | ollama.ChatResponse) -> None:
@@ -201,7 +202,7 @@ def test_thinking_and_a_tool_called(told: ollama.Client, tool: Any) -> None:
     asked = {"role": "user", "content": ASKS}
     message = told.chat("clever", [asked], tools=[tool], think=True).message
     assert (message.thinking, message.content) == ("Hm.", "Wait.")
-    (call,) = message.tool_calls or ()
+    (call,) = message.tool_calls or []
     assert (call.function.name, call.function.arguments) == ("weather", ULM)
     chunks = list(told.chat("clever", [asked], tools=[tool], stream=True))
     (streamed,) = [one for chunk in chunks for one in chunk.message.tool_calls or ()]
@@ -221,7 +222,8 @@ def test_texts_are_embedded(told: ollama.Client) -> None:
 
 
 def test_error_what_a_model_cannot_do(client: ollama.Client) -> None:
-    for asked in ({"think": True}, {"tools": [WEATHER]}):
+    wants: list[dict[str, Any]] = [{"think": True}, {"tools": [WEATHER]}]
+    for asked in wants:
         with pytest.raises(ollama.ResponseError, match="does not support") as caught:
             client.chat("smol", QUESTION, **asked)
         assert caught.value.status_code == 400

@@ -104,7 +104,6 @@ def test_error_a_name_twice_or_unknown(keys: Keys) -> None:
     assert [key.scopes for key in keys.all()] == [("infer",)]
 
 
-
 @pytest.mark.parametrize(
     "text",
     [

@@ -13,7 +13,7 @@ from .document import Document, Place
 from .grammar import BLANKS, OBJECT
 from .literals import string_text
 
-_MOST_VALUES, _DEEPEST = 50_000, 100
+_MOST_VALUES, _DEEPEST, _MOST_BITS = 50_000, 100, 1 << 12
 
 
 @cache
@@ -94,6 +94,8 @@ def _check_size(schema: object, pointer: str) -> None:
                 below += cast("Mapping[str, object]", value).values()
             elif isinstance(value, list):
                 below += cast("list[object]", value)
+            elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise SchemaError(pointer, "a number has too many digits", hint="use a smaller number")
         count += len(below)
         if not below or count > _MOST_VALUES:
             break

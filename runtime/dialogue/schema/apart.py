@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from typing import Any
 
 from .automaton import both
 from .budget import Budget
-from .document import Place
+from .document import Document, Place
+from .literals import json_text
 from .pattern import Patterns
 from .shape import KINDS, Kinds, Shape, common_kinds, shapes, stated_kinds
 from .strings import languages
-from .validity import Validator, number_bounds, property_schemas, required_names, tuple_items
+from .validity import Validator, needed_names, number_bounds, property_schemas, required_names, tuple_items
 
 _DEEPEST = 6
 _MOST_ITEMS = 8
@@ -38,6 +40,44 @@ class Comparison:
         """Whether no value of this kind that is generated for a shape satisfies the other schema. Raises SchemaError."""
         return all(self._is_apart(kind, shape, one, depth) for one in self.shapes((other,)))
 
+    def narrowed(self, shape: Shape, other: Place) -> Shape | None:
+        """A shape of objects with a property that keeps them apart from the other schema; None where there is no such.
+
+        The property is required then, and of the few values that it may have those that the other has, too, are left out.
+        Raises SchemaError.
+        """
+        for name in dict.fromkeys(name for place in shape.places for name in place.named("properties")):
+            ours = self._of_property(shape, name)
+            theirs = [self._of_property(one, name) for one in self.shapes((other,))]
+            values = self.finite(ours)
+            kept = [value for value in values or () if not any(self._may_hold(value, places) for places in theirs)]
+            if kept or (values is None and all(self._are_apart(ours, places, 1) for places in theirs)):
+                said = {"properties": {name: {"enum": kept}} if kept else {}, "required": [name]}
+                return Shape((*shape.places, Document(said, shape.places[0].pointer).root), shape.excluded)
+        return None
+
+    def finite(self, places: tuple[Place, ...]) -> list[Any] | None:
+        """All the values that satisfy some schemas, None where they are not listed. Raises SchemaError."""
+        found: dict[str, Any] = {}
+        for shape in self.shapes(places) if places else [Shape(())]:
+            values = [True, False] if shape.kinds == frozenset({"boolean"}) and shape.values is None else shape.values
+            if values is None:
+                return None
+            found |= {json_text(value): value for value in self.valid(values, places)}
+        return list(found.values())
+
+    def valid(self, values: Sequence[Any], places: Sequence[Place]) -> list[Any]:
+        """Those of the values that satisfy schemas, each once. Raises SchemaError."""
+        distinct = {json_text(value): value for value in values}
+        return [value for value in distinct.values() if all(self.validator.holds(value, place) for place in places)]
+
+    def _may_hold(self, value: object, places: Sequence[Place]) -> bool:
+        return all(self.validator.may_hold(value, place) for place in places)
+
+    def _of_property(self, shape: Shape, name: str) -> tuple[Place, ...]:
+        found = [inner for place in shape.places for inner in property_schemas(place, name, self._patterns)]
+        return tuple(dict.fromkeys(found))
+
     def is_all_of(self, kind: str, other: Place) -> bool:
         """Whether all values of a kind satisfy a schema, which says nothing but a type."""
         kinds = stated_kinds([other])
@@ -60,10 +100,7 @@ class Comparison:
             return True
         for one, another in ((shape, other), (other, shape)):
             if one.values is not None:
-                return not any(
-                    all(self.validator.may_hold(value, place) for place in (*one.places, *another.places))
-                    for value in one.values
-                )
+                return not any(self._may_hold(value, (*one.places, *another.places)) for value in one.values)
         match kind:
             case "object":
                 return self._are_objects_apart(shape, other, depth)
@@ -89,10 +126,7 @@ class Comparison:
 
     def _are_objects_apart(self, shape: Shape, other: Shape, depth: int) -> bool:
         for name in {name for one in (shape, other) for place in one.places for name in required_names(place)}:
-            ours, theirs = (
-                [inner for place in one.places for inner in property_schemas(place, name, self._patterns)]
-                for one in (shape, other)
-            )
+            ours, theirs = self._of_property(shape, name), self._of_property(other, name)
             is_needed = any(name in required_names(place) for place in other.places)
             if is_needed and not is_written(shape, name):
                 return True
@@ -124,7 +158,11 @@ def is_written(shape: Shape, name: str) -> bool:
     for place in shape.places:
         if name in place.named("properties") or name in required_names(place):
             return True
-        if place.named("patternProperties") or place.get("additionalProperties") not in (None, False):
+        if any(name in names for names in needed_names(place).values()) or place.named("patternProperties"):
+            return True
+        if any(
+            place.get(keyword) not in (None, False) for keyword in ("additionalProperties", "unevaluatedProperties")
+        ):
             return True
     return not shape.having("properties") or shape.least("minProperties") > 0
 

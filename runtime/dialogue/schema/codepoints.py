@@ -73,6 +73,6 @@ def _letter(code: int, special: str) -> str:
     letter = chr(code)
     if letter in special:
         return f"\\x{code:02X}" if letter in "^-" else f"\\{letter}"
-    if letter.isprintable():
+    if letter.isprintable() and letter not in "()":  # the engine counts them, in texts, too
         return letter
     return f"\\x{code:02X}" if code < 0x80 else f"\\u{code:04X}" if code < 0x10000 else f"\\U{code:08X}"

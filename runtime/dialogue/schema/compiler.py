@@ -12,7 +12,7 @@ from .budget import Budget, SchemaError, unenforceable
 from .document import Place
 from .gbnf import gbnf
 from .grammar import ARRAY, BLANKS, OBJECT, STRING, VALUE, Grammar, Rule
-from .literals import add_value, json_text, string_text
+from .literals import add_value, string_text
 from .numerals import numerals
 from .objects import ANY_NAME, Extra, ObjectPlanner, add_object
 from .pattern import Patterns
@@ -99,21 +99,25 @@ class Compiler:
     ) -> None:
         """Add one way to satisfy schemas."""
         if shape.values is not None:
-            for value in self._valid(shape.values, places):
+            for value in self._comparison.valid(shape.values, places):
                 net.skip(add_value(net, source, value), target)
             return
         for kind in sorted(shape.kinds):
-            if any(self._comparison.is_all_of(kind, other) for other, _ in shape.excluded):
-                continue
-            for other, pointer in shape.excluded:
-                if not self._comparison.is_apart(kind, shape, other):
-                    keyword = pointer.rpartition("/")[2]
-                    raise unenforceable(pointer, keyword, _NOT_APART, hint=_APART_HINT.get(keyword, ""))
-            self._add_kind(Site(net, source, target, shape, is_alone=is_alone), kind)
+            if not any(self._comparison.is_all_of(kind, other) for other, _ in shape.excluded):
+                apart = self._apart(kind, shape)
+                self._add_kind(Site(net, source, target, apart, is_alone=is_alone), kind)
 
-    def _valid(self, values: Sequence[Any], places: Sequence[Place]) -> list[Any]:
-        distinct = {json_text(value): value for value in values}
-        return [value for value in distinct.values() if all(self._validator.holds(value, place) for place in places)]
+    def _apart(self, kind: str, shape: Shape) -> Shape:
+        """The shape, narrowed where else it might satisfy what it must not."""
+        for other, pointer in shape.excluded:
+            if self._comparison.is_apart(kind, shape, other):
+                continue
+            narrower = self._comparison.narrowed(shape, other) if kind == "object" else None
+            if narrower is None:
+                keyword = pointer.rpartition("/")[2]
+                raise unenforceable(pointer, keyword, _NOT_APART, hint=_APART_HINT.get(keyword, ""))
+            shape = narrower
+        return shape
 
     def _add_kind(self, site: Site, kind: str) -> None:
         net, source, target, shape = site.net, site.source, site.target, site.shape
@@ -202,7 +206,7 @@ class Compiler:
         shape = site.shape
         values = None
         if not any(tuple_items(place)[0] or "contains" in place.schema for place in shape.places):
-            values = self._finite(items_at(shape, 0))
+            values = self._comparison.finite(items_at(shape, 0))
         if values is None or len(values) > _MOST_UNIQUE:
             raise unenforceable(
                 pointer,
@@ -216,16 +220,6 @@ class Compiler:
 
         return [writer(value) for value in values]
 
-    def _finite(self, places: tuple[Place, ...]) -> list[Any] | None:
-        """All the values that satisfy some schemas, None where they are not listed."""
-        found: dict[str, Any] = {}
-        for shape in self._comparison.shapes(places) if places else [Shape(())]:
-            values = [True, False] if shape.kinds == frozenset({"boolean"}) and shape.values is None else shape.values
-            if values is None:
-                return None
-            found |= {json_text(value): value for value in self._valid(values, places)}
-        return list(found.values())
-
     def _names(self, places: Sequence[Place]) -> Automaton:
         """The texts that satisfy some schemas."""
         net = Net(self.budget)
@@ -235,7 +229,7 @@ class Compiler:
                 pointer = shape.excluded[0][1]
                 raise unenforceable(pointer, pointer.rpartition("/")[2], "it is about the names of properties")
             if shape.values is not None:
-                listed = [value for value in self._valid(shape.values, places) if isinstance(value, str)]
+                listed = [value for value in self._comparison.valid(shape.values, places) if isinstance(value, str)]
                 net.insert(start, words(listed, self.budget), end)
             elif "string" in shape.kinds:
                 net.insert(start, texts(shape, self._patterns, self.budget), end)

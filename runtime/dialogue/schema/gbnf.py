@@ -11,8 +11,8 @@ from .budget import SchemaError
 from .codepoints import CodePoints, gbnf_class, gbnf_text, single
 from .grammar import Rule
 
-MAX_TEXT = 1 << 16
-"""Characters that the engine reads."""
+MAX_TEXT = (1 << 16) - (6 << 10)
+"""Characters: the engine reads a few more, which thoughts before the answer may take."""
 _MOST_COUNTED = 100_000
 """The engine makes a rule of its own for each time that something may be repeated."""
 _WORTH_A_NAME = 12

@@ -56,13 +56,13 @@ PIECES = [
 
 def read(raw: bytes, media_type: str = "") -> Packed | None:
     """How it is recognised, None when it is refused; and it is done soon."""
-    started = time.perf_counter()
+    started = time.process_time()
     said, packed = "", None
     try:
         packed = None if choose(raw, media_type, "x") else recognise(raw, media_type, "x")
     except InvalidManifestError as error:
         said = str(error)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     if said:
         assert said.startswith("x: invalid manifest: ")
         assert said.isprintable()
