@@ -122,7 +122,8 @@ def test_loading_and_ps(client: ollama.Client) -> None:
     assert model.size is not None
     assert model.size > 90_000_000
     assert model.size_vram == 0
-    assert model.context_length == 8192
+    assert model.context_length is not None
+    assert 4096 <= model.context_length <= 8192  # as much of the model's own as this machine's memory allows
     assert model.expires_at is not None
     assert model.expires_at > datetime.now(UTC)
 
