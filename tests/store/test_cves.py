@@ -127,24 +127,39 @@ def test_cve_2025_44779_a_model_does_not_delete_anothers_blobs(cli: Cli) -> None
     store.check_complete(good)
 
 
+NOWHERE = "localhost:1/x/y:z"
+"""A model of a registry that is not there."""
+
+
 @pytest.mark.parametrize("route", ["/api/create", "/api/push", "/api/pull"])
 def test_cve_2024_39719_and_39722_no_answer_tells_whether_a_file_exists(
     served_url: str, tmp_path: Path, route: str
 ) -> None:
     there = tmp_path / "there"
     there.write_bytes(b"GGUF")
-    answers: set[tuple[int, str]] = set()
-    for path in (there, tmp_path / "not there", Path("/etc/passwd"), tmp_path):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    for known, unknown in [(there, tmp_path / "where"), (folder, tmp_path / "plate"), ("/etc/passwd", "/etc/passwx")]:
         for body in (
-            {"model": "x", "modelfile": f"FROM {path}"},
-            {"model": "x", "files": {"x.gguf": str(path)}},
-            {"model": "x", "path": str(path)},
-            {"model": str(path)},
-            {"model": "x", "from": str(path)},
+            {"model": NOWHERE, "modelfile": "FROM {}"},
+            {"model": NOWHERE, "modelfile": "FROM x\nADAPTER {}"},
+            {"model": NOWHERE, "files": {"x.gguf": "{}"}},
+            {"model": NOWHERE, "path": "{}"},
+            {"model": "{}"},
+            {"model": NOWHERE, "from": "{}"},
         ):
-            reply = requests.post(served_url + route, json=body, timeout=60)
-            answers.add((reply.status_code, reply.text.replace(str(path), "")))
-    assert len(answers) == 1
+            said = [
+                # The names are as long as each other; what is shown of them differs in their ends.
+                (reply.status_code, reply.text.replace(Path(path).name, "name"))
+                for path in (known, unknown)
+                for reply in [requests.post(served_url + route, data=filled(body, path), timeout=60)]
+            ]
+            assert said[0] == said[1]
+
+
+def filled(body: object, path: str | Path) -> bytes:
+    """The body with a path in its gap."""
+    return json.dumps(body).replace("{}", str(path)).encode()
 
 
 @pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 8, 23])
