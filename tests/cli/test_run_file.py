@@ -15,6 +15,8 @@ from tests.conftest import Cli
 from tests.store.splitting import decoded, split
 
 QUESTION = "What is the capital of France? Answer with one word."
+SHORT = {"OLLAMA_NUM_PARALLEL": "1", "OLLAMA_CONTEXT_LENGTH": "64"}
+"""A small context bounds an answer at random that does not come to its end."""
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def smol(cli: Cli, smollm2: Path) -> str:
 
 
 def test_a_file_answers_and_nothing_is_stored(cli: Cli, smol: str) -> None:
-    done = cli.run("run", smol, QUESTION, OLLAMA_NUM_PARALLEL="1")
+    done = cli.run("run", smol, QUESTION, **SHORT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
     assert done.stdout.endswith("\n\n")
@@ -33,7 +35,7 @@ def test_a_file_answers_and_nothing_is_stored(cli: Cli, smol: str) -> None:
 
 
 def test_a_file_is_run_privately_beside_a_server(cli: Cli, smol: str, served_url: str) -> None:
-    assert cli.ok("run", "--verbose", smol.removeprefix("./"), "Say hello.", OLLAMA_HOST=served_url).strip()
+    assert cli.ok("run", "--verbose", smol.removeprefix("./"), "Say hello.", OLLAMA_HOST=served_url, **SHORT).strip()
     assert "smol-lm-co" not in cli.ok("ps", OLLAMA_HOST=served_url)
     assert not cli.models.exists()
 
@@ -56,9 +58,7 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str) -> None:
 
 def test_the_parts_of_a_split_file_are_run_together(cli: Cli, smollm2: Path) -> None:
     first, second = split(decoded(smollm2), cli.folder, (130,))
-    # A small context bounds an answer that does not come to its end.
-    short = {"OLLAMA_NUM_PARALLEL": "1", "OLLAMA_CONTEXT_LENGTH": "64"}
-    assert cli.ok("run", f"./{second.name}", "Say hello.", **short).strip()
+    assert cli.ok("run", f"./{second.name}", "Say hello.", **SHORT).strip()
     assert not cli.models.exists()
     second.unlink()
     assert f"no such file: {second.name}" in cli.error(1, "run", f"./{first.name}", "Say hello.")
