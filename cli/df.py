@@ -36,6 +36,7 @@ def command(
     console.out(f"{human_bytes(found.used.bytes)} in {counted(found.used.count, 'blob')} of models")
     for space, thing, words in (
         (found.linked, "blob", "of that in second names of files of yours"),
+        (found.served, "blob", "that clients of the registry server gave"),
         (found.unreferenced, "blob", "that no model uses (corral gc removes them)"),
         (found.originals, "file", "kept of models that were converted when they were pulled"),
         (found.debris, "file", "being written, or left by broken-off writes"),
@@ -57,7 +58,8 @@ def _print_json(found: Usage) -> None:
         for share in found.models
     ]
     spaces = {
-        name: getattr(found, name).to_json() for name in ("used", "unreferenced", "originals", "debris", "linked")
+        name: getattr(found, name).to_json()
+        for name in ("used", "served", "unreferenced", "originals", "debris", "linked")
     }
     console.out_json(
         {"models": models, **spaces, "total": found.total, "broken": [error.identity for error in found.broken]}

@@ -19,6 +19,10 @@ def command(
         float, typer.Option("--older-than", help="Hours after which files Corral did not write may go.")
     ] = 24,
     *,
+    untagged: Annotated[
+        bool,
+        typer.Option("--untagged", help="Manifests, too, that were pushed to this store and have no tag any more."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was removed as JSON.")] = False,
     local: Local = False,
@@ -27,11 +31,16 @@ def command(
     if not older_than >= 0:  # nan too
         raise InputError(f"--older-than {older_than}: hours cannot be fewer than 0")
     removed = local_store(Settings.from_environment(), local=local).collect(
-        older_than=older_than * 3600, is_dry=dry_run
+        older_than=older_than * 3600, takes_untagged=untagged, is_dry=dry_run
     )
     if as_json:
         console.out_json(
-            {"blobs": [str(digest) for digest in removed.blobs], "debris": removed.debris, "bytes": removed.bytes}
+            {
+                "blobs": [str(digest) for digest in removed.blobs],
+                "debris": removed.debris,
+                "untagged": removed.untagged,
+                "bytes": removed.bytes,
+            }
         )
         return
     for digest in removed.blobs:

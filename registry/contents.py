@@ -86,6 +86,10 @@ class Contents:
         parts = [*self.layers, *([self.config] if self.config else [])]
         return tuple({part.descriptor.digest: part.descriptor for part in parts}.values())
 
+    def described(self, digest: Digest, media_type: str, size: int) -> Part:
+        """The manifest itself, of so many bytes, as an index would name it."""
+        return Part(Descriptor(media_type, digest, size), self.artifact_type, self.annotations)
+
     @property
     def size(self) -> int:
         """In bytes, of all its blobs; of an index, of its manifests."""

@@ -15,7 +15,7 @@ import msgspec
 import requests
 
 from ..store.digest import Digest
-from ..store.manifest import MAX_MANIFEST_BYTES, Descriptor
+from ..store.manifest import MAX_MANIFEST_BYTES
 from .catalog import pages
 from .contents import Contents, Part
 from .errors import RegistryError
@@ -58,8 +58,7 @@ def note_subject(registry: Registry, manifest: RemoteManifest, reply: requests.R
     contents = Contents.parse(manifest.raw, registry.identity)
     if contents.subject is None or "OCI-Subject" in reply.headers:
         return
-    descriptor = Descriptor(manifest.media_type, manifest.digest, len(manifest.raw))
-    part = Part(descriptor, contents.artifact_type, contents.annotations)
+    part = contents.described(manifest.digest, manifest.media_type, len(manifest.raw))
     _update(registry, contents.subject.descriptor.digest, manifest.digest, [part.to_json()])
 
 

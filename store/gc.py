@@ -22,6 +22,8 @@ from .blobs import BlobStore
 from .digest import Digest
 from .errors import InvalidDigestError, InvalidManifestError, system_errors
 from .kept import Kept
+from .repositories import Repositories
+from .repository import Repository
 from .tags import Tags
 
 DEFAULT_AGE = 24 * 3600.0
@@ -36,6 +38,8 @@ class Collected:
     """Abandoned temporary files and partial downloads."""
     originals: int = 0
     """Those kept of models that are gone."""
+    untagged: int = 0
+    """Manifests that were given to the registry server."""
     bytes: int = 0
 
 
@@ -43,15 +47,18 @@ def collect(
     blobs: BlobStore,
     tags: Tags,
     kept: Kept,
+    repositories: Repositories,
     *,
     only: Iterable[Digest] | None = None,
     older_than: float = DEFAULT_AGE,
+    takes_untagged: bool = False,
     is_dry: bool = False,
 ) -> Collected:
     """Remove unreferenced blobs, and originals, that nobody holds a lease on; the caller holds the store's lock alone.
 
     `only` restricts it to these digests and leaves debris alone. `older_than` is the age in seconds from which foreign
-    files may go. `is_dry` removes nothing. Raises InvalidManifestError when a manifest cannot be read.
+    files may go. `takes_untagged` removes manifests, too, that clients of the registry server gave and no tag leads to.
+    `is_dry` removes nothing. Raises InvalidManifestError when a manifest cannot be read.
     """
     models, broken = tags.models()
     if broken:
@@ -63,6 +70,8 @@ def collect(
     leased = blobs.leases.protected()
     shown = {blob.digest for model in models if model.name.is_ollamas for blob in model.manifest.blobs}
     spared = {blob.digest for model in models if not model.name.is_ollamas for blob in model.manifest.blobs}
+    untagged = repositories.untagged() if takes_untagged else set[tuple[Repository, Digest]]()
+    spared |= repositories.needed(older_than, untagged)
     oldest = time.time() - older_than
     result = Collected()
     for digest in set(blobs if only is None else only) - (shown & spared) - leased:
@@ -75,13 +84,18 @@ def collect(
             result.bytes += _freed([there[path] for path in going])
             if going and len(going) == len(there):
                 result.blobs.append(digest)
+    result.untagged = len(untagged)
+    for repository, digest in () if is_dry else untagged:
+        repositories.remove(repository, digest)
     for digest in set(kept) - {model.manifest.digest for model in models} - leased:
         result.bytes += kept.size(digest)
         result.originals += 1
         if not is_dry:
             kept.forget(digest)
     if only is None:
-        _collect_debris(blobs, oldest, result, is_dry=is_dry)
+        _collect_debris(blobs, repositories.uploads_folder, oldest, result, is_dry=is_dry)
+        if not is_dry:
+            repositories.clean(lambda digest: blobs.size(digest) is not None)
     result.blobs.sort()
     return result
 
@@ -115,7 +129,7 @@ def _freed(statuses: Sequence[os.stat_result]) -> int:
     return sum(sizes.values())
 
 
-def _collect_debris(blobs: BlobStore, oldest: float, result: Collected, *, is_dry: bool) -> None:
+def _collect_debris(blobs: BlobStore, uploads: Path, oldest: float, result: Collected, *, is_dry: bool) -> None:
     # What is in the making is held by who makes it.
     temporary = [(path, math.inf) for path in _files(blobs.ingest_folder) if not locks.is_held(path)]
     partial = [(path, oldest) for path in _files(blobs.folder) if _is_partial(path)]
@@ -123,7 +137,8 @@ def _collect_debris(blobs: BlobStore, oldest: float, result: Collected, *, is_dr
     partial += [
         (path, oldest) for path in _files(blobs.partial_folder) if not locks.is_held(blobs.busy_file(path.stem))
     ]
-    for path, newest in temporary + partial:
+    sent = [(path, oldest) for path in _files(uploads) if not locks.is_held(path)]
+    for path, newest in temporary + partial + sent:
         with _looked_at(path):
             status = path.lstat()
             if status.st_mtime < newest:

@@ -23,6 +23,8 @@ from .files import write_whole
 from .kept import Kept
 from .manifest import Manifest
 from .name import Name
+from .repositories import Repositories
+from .repository import Repository
 from .tags import TaggedModel, Tags
 
 FORMAT = 1
@@ -42,6 +44,7 @@ class Store:
         self.blobs = BlobStore(self.root, [store.blobs for store in self.below])
         self.tags = Tags(self.root)
         self.kept = Kept(self.root, self.blobs.leases, self.blobs.lock_file, [store.kept for store in self.below])
+        self.repositories = Repositories(self.root)
         self._check_format()
 
     def find(self, name: Name) -> TaggedModel:
@@ -80,6 +83,14 @@ class Store:
                 seen.setdefault(model.name.folded(), model)
         return sorted(seen.values(), key=lambda model: (-model.modified, str(model.name))), broken
 
+    def tags_of(self, name: Name) -> list[Name]:
+        """The names of all tags of the same model, in the order of the tags, of which those below are seen last."""
+        found: dict[tuple[str, ...], Name] = {}
+        for store in (self, *self.below):
+            for one in store.tags.of_model(name):
+                found.setdefault(one.folded(), one)
+        return sorted(found.values(), key=lambda one: one.tag)
+
     def writing(self) -> AbstractContextManager[None]:
         """Hold a lease on what is written, or found to be here, in the block: no collection takes it before it is tagged."""
         self._prepare()
@@ -114,8 +125,20 @@ class Store:
                     self.tags.write(name, before)
                 raise
         if before is not None and before != manifest:
+            self._forget_served(name, manifest.digest)
             self.release(before)
         return name
+
+    def lend(self, repository: Repository, blob: Digest) -> None:
+        """Have a blob that is here belong to a repository of the registry server, safe from an Ollama on the same store.
+
+        Raises BlobNotFoundError when it is not here any more.
+        """
+        with locks.shared(self.blobs.lock_file):
+            self.blobs.secure([blob], is_ollamas=False)
+            self.repositories.link(repository, blob)
+        if self.blobs.size(blob) is None:
+            raise BlobNotFoundError(str(blob))
 
     def check_complete(self, manifest: Manifest) -> None:
         """Raise BlobNotFoundError or MismatchError unless every blob is here with its size."""
@@ -143,9 +166,15 @@ class Store:
                 if any(name.folded() == other.folded() for other in store.tags.names()):
                     raise InputError(f"model '{name}' is in {store.root}, which is only read") from None
             raise
+        self._forget_served(name, None)
         if manifest is not None:
             self.release(manifest)
         return name
+
+    def _forget_served(self, name: Name, model: Digest | None) -> None:
+        """The tag does not point any more at what a client of the registry server gave it, unless that is this model."""
+        if repository := Repository.of(name):
+            self.repositories.replaced(repository, name.tag, str(model or ""))
 
     def release(self, manifest: Manifest) -> None:
         """Remove those blobs of a manifest that is no longer tagged which nothing else needs."""
@@ -155,15 +184,39 @@ class Store:
         """Remove those of the blobs that no manifest names and no process relies on; all stay where that cannot be known."""
         self._prepare()
         with contextlib.suppress(InvalidManifestError), locks.exclusive(self.blobs.lock_file):
-            gc.collect(self.blobs, self.tags, self.kept, only=digests)
+            gc.collect(self.blobs, self.tags, self.kept, self.repositories, only=digests)
 
-    def collect(self, *, older_than: float = gc.DEFAULT_AGE, is_dry: bool = False) -> gc.Collected:
-        """Remove every unreferenced blob that no process relies on; `is_dry` only says which. Raises InvalidManifestError."""
+    def collect(
+        self, *, older_than: float = gc.DEFAULT_AGE, takes_untagged: bool = False, is_dry: bool = False
+    ) -> gc.Collected:
+        """Remove every unreferenced blob that no process relies on; `is_dry` only says which. Raises InvalidManifestError.
+
+        `takes_untagged` has manifests go, too, that clients of the registry server gave and no tag leads to.
+        """
         if not self.root.is_dir():
             return gc.Collected()
         self._prepare()
         with locks.exclusive(self.blobs.lock_file):
-            return gc.collect(self.blobs, self.tags, self.kept, older_than=older_than, is_dry=is_dry)
+            if not is_dry:
+                self._forget_removed()
+            return gc.collect(
+                self.blobs,
+                self.tags,
+                self.kept,
+                self.repositories,
+                older_than=older_than,
+                takes_untagged=takes_untagged,
+                is_dry=is_dry,
+            )
+
+    def _forget_removed(self) -> None:
+        """Ollama has removed or replaced models that clients of the registry server gave."""
+        for repository in self.repositories:
+            for tag, tagged in list(self.repositories.tags(repository)):
+                name = repository.name(tag)
+                if tagged.model and name:
+                    found = self.manifest_or_none(name)
+                    self.repositories.replaced(repository, tag, str(found.digest) if found else "")
 
     def manifest_or_none(self, name: Name) -> Manifest | None:
         """What the tag points at; None when there is no such tag or its manifest is unreadable."""

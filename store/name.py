@@ -38,7 +38,7 @@ _OCI: _Rules = {
 _MAX_REPOSITORY = 255
 _REGISTRY = re.compile(r"localhost|.*\..*|.*:[0-9]+")
 _WORD = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_OCI_REPOSITORY = re.compile(rf"{_WORD}(?:/{_WORD})*")
+OCI_REPOSITORY = re.compile(rf"{_WORD}(?:/{_WORD})*")
 """Distribution spec 1.1, pulling manifests."""
 
 
@@ -147,10 +147,10 @@ class Name:
 
     def check_oci(self) -> None:
         """Raise InvalidNameError where a registry that is not Ollama's would refuse the repository, with what to do."""
-        if self.host.lower() == DEFAULT_HOST or _OCI_REPOSITORY.fullmatch(self.repository):
+        if self.host.lower() == DEFAULT_HOST or OCI_REPOSITORY.fullmatch(self.repository):
             return
         lowered = self.repository.lower()
-        if _OCI_REPOSITORY.fullmatch(lowered):
+        if OCI_REPOSITORY.fullmatch(lowered):
             error = InvalidNameError(str(self), "OCI registries have repositories in lower case only")
             error.hint = f"push it in lower case, as which it is found here too: {self.host}/{lowered}:{self.tag}"
         else:

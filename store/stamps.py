@@ -48,9 +48,10 @@ class Stamp(NamedTuple):
         """From stat(2)."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
-    def is_settled(self) -> bool:
-        """Whether whatever changes the file from now on changes its times too."""
-        return 0 <= max(self.changed, self.touched) < time.time_ns() - _TICK
+    def is_settled(self, since: int | None = None) -> bool:
+        """Whether whatever changes the file from now on, or `since` these nanoseconds of time, changes its times too."""
+        now = time.time_ns() if since is None else since
+        return 0 <= max(self.changed, self.touched) < now - _TICK
 
 
 class Stamps:

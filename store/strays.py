@@ -49,6 +49,11 @@ def strays(store: Store, used: set[Digest]) -> list[Stray]:
         for path in _files(store.blobs.partial_folder)
         if not locks.is_held(store.blobs.busy_file(path.stem))
     ]
+    found += [
+        (path, "an unfinished upload; its client may go on with it, gc removes it with age")
+        for path in _files(store.repositories.uploads_folder)
+        if not locks.is_held(path)
+    ]
     return sorted(Stray(path.relative_to(store.root).as_posix(), note) for path, note in found if note)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,10 +46,7 @@ class Tags:
         with system_errors(self._path(name), "read"):
             if self._path(name).is_file():
                 return name
-        found = [self._folder(name)]
-        for part in _files_of(name)[:3]:
-            found = [child for folder in found for child in _children(folder) if child.name.lower() == part.lower()]
-        tags = [child for folder in found for child in _children(folder) if child.name.lower() == name.tag.lower()]
+        tags = [path for path in self._of_model(name) if path.name.lower() == name.tag.lower()]
         found = [path for path in tags if not is_new or name.is_tag(path.name)]
         for path in found:
             with contextlib.suppress(InvalidNameError):
@@ -86,16 +83,24 @@ class Tags:
 
     def names(self) -> Iterator[Name]:
         """Every name with a manifest file, readable or not; files that are nowhere a name's are passed over."""
-        for _, name in self._files():
+        for _, name in self.files():
             yield name
+
+    def of_model(self, name: Name) -> list[Name]:
+        """The names with a manifest file whose host, namespace and model are this name's."""
+        found: list[Name] = []
+        for path in self._of_model(name):
+            with contextlib.suppress(InvalidNameError):
+                found.append(name_at(path.parts[-4:], is_ollamas=name.is_ollamas))
+        return found
 
     def models(self) -> tuple[list[TaggedModel], list[InvalidManifestError]]:
         """All models, newest first, and for each unreadable manifest what is wrong with it."""
         models: list[TaggedModel] = []
         broken: list[InvalidManifestError] = []
-        for path, name in self._files():
+        for path, name in self.files():
             try:
-                models.append(_read(path, name, str(name)))
+                models.append(self.read_file(path, name))
             except InvalidManifestError as error:
                 broken.append(error)
             except ModelNotFoundError:
@@ -103,18 +108,39 @@ class Tags:
         models.sort(key=lambda model: (-model.modified, str(model.name)))
         return models, broken
 
-    def _files(self) -> Iterator[tuple[str, Name]]:
-        """Path and name of every manifest file. Strings, because there may be many."""
+    def files(self, on_look: Callable[[str], object] = lambda _: None) -> Iterator[tuple[str, Name]]:
+        """Path and name of every manifest file. Strings, because there may be many.
+
+        `on_look` hears of each folder, and of what else decides which files there are, before it is looked at.
+        """
+
+        def entries(folder: str) -> list[os.DirEntry[str]]:
+            on_look(folder)
+            return _entries(folder)
+
         for root in (self.folder, self.oci_folder):
             folders: list[tuple[str, tuple[str, ...]]] = [(str(root), ())]
             for _ in range(3):
-                folders = [(entry.path, (*parts, entry.name)) for path, parts in folders for entry in _entries(path)]
+                folders = [(entry.path, (*parts, entry.name)) for path, parts in folders for entry in entries(path)]
             for path, parts in folders:
-                for entry in _entries(path):
+                for entry in entries(path):
                     with contextlib.suppress(InvalidNameError):
                         name = name_at((*parts, entry.name), is_ollamas=root == self.folder)
+                        if entry.is_symlink():
+                            on_look(entry.path)
                         if entry.is_file():
                             yield entry.path, name
+
+    def read_file(self, path: str, name: Name) -> TaggedModel:
+        """The manifest of one of files(). Raises ModelNotFoundError when it is not there any more, InvalidManifestError."""
+        return _read(path, name, str(name))
+
+    def _of_model(self, name: Name) -> list[Path]:
+        """The files of all tags of the same model, however it is spelled."""
+        folders = [self._folder(name)]
+        for part in _files_of(name)[:3]:
+            folders = [child for folder in folders for child in _children(folder) if child.name.lower() == part.lower()]
+        return [child for folder in folders for child in _children(folder)]
 
     def _folder(self, name: Name) -> Path:
         return self.folder if name.is_ollamas else self.oci_folder

@@ -47,8 +47,10 @@ class Usage:
     """Manifests that cannot be read; what they name counts as unreferenced, and is not collected."""
     used: Space
     """Blobs that models name."""
+    served: Space
+    """Others that clients of the registry server gave: those that their manifests name."""
     unreferenced: Space
-    """Blobs that no model names."""
+    """Blobs that nothing names."""
     debris: Space
     """Files that are being written or were left by broken-off writes and downloads."""
     linked: Space
@@ -59,7 +61,7 @@ class Usage:
     @property
     def total(self) -> int:
         """Bytes of all files."""
-        return self.used.bytes + self.unreferenced.bytes + self.debris.bytes + self.originals.bytes
+        return self.used.bytes + self.served.bytes + self.unreferenced.bytes + self.debris.bytes + self.originals.bytes
 
 
 def usage(store: Store) -> Usage:
@@ -69,13 +71,15 @@ def usage(store: Store) -> Usage:
     sizes = {digest: sum(status.st_size for status in found) for digest, found in files.items() if found}
     named = [{blob.digest for blob in model.manifest.blobs} for model in models]
     users = Counter(digest for digests in named for digest in digests)
+    served = store.repositories.named() - users.keys()
     shares = [_share(model, digests, users, sizes) for model, digests in zip(models, named, strict=True)]
     shares.sort(key=lambda share: (-share.total, str(share.model.name)))
     return Usage(
         tuple(shares),
         tuple(broken),
         _space([size for digest, size in sizes.items() if digest in users]),
-        _space([size for digest, size in sizes.items() if digest not in users]),
+        _space([size for digest, size in sizes.items() if digest in served]),
+        _space([size for digest, size in sizes.items() if digest not in users and digest not in served]),
         _debris(store, sizes),
         _space([size for digest, size in sizes.items() if digest in users and store.blobs.links.has(digest)]),
         _space([store.kept.size(model) for model in store.kept]),
@@ -91,7 +95,7 @@ def _share(model: TaggedModel, digests: set[Digest], users: Counter[Digest], siz
 def _debris(store: Store, sizes: dict[Digest, int]) -> Space:
     blobs = {digest.filename for digest in sizes}
     found = [path for path in _files(store.blobs.folder) if path.name not in blobs]
-    folders = (store.blobs.ingest_folder, store.blobs.partial_folder)
+    folders = (store.blobs.ingest_folder, store.blobs.partial_folder, store.repositories.uploads_folder)
     written = [Path(folder, name) for one in folders for folder, _, names in os.walk(one) for name in names]
     lengths = [_size(path) for path in found + written]
     return _space([length for length in lengths if length is not None])

@@ -116,6 +116,7 @@ def verify(
     else:
         manifests, problems = _manifests(store, store.tags.read, sorted(store.tags.names(), key=str))
     claims: dict[Digest, _Claims] = {}
+    served: set[Digest] = set()
     for model, manifest in manifests.items():
         weights = _weights(store, manifest)
         for blob in manifest.blobs:
@@ -126,11 +127,13 @@ def verify(
             claim.sizes.setdefault(blob.size, []).append(model)
             claim.is_gguf |= blob in weights
     if name is None:
-        for digest in store.blobs:
+        problems += _given(store)
+        served = store.repositories.named()
+        for digest in (*store.blobs, *served):
             claims.setdefault(digest, _Claims())
     checks = _Checks(store, claims, report, is_deep=is_deep)
     problems += checks.run(threads or min(_THREADS, os.cpu_count() or 1))
-    found = strays(store, {digest for digest in claims if claims[digest].sizes}) if name is None else ()
+    found = strays(store, {digest for digest in claims if claims[digest].sizes} | served) if name is None else ()
     problems.sort(key=lambda problem: problem.key)
     return Verified(tuple(problems), tuple(found), len(manifests), len(claims), checks.hashed)
 
@@ -153,6 +156,16 @@ def _manifests(
         except StoreError as error:
             problems.append(Problem(name, "unreadable", "a manifest", str(error), (name,)))
     return found, problems
+
+
+def _given(store: Store) -> list[Problem]:
+    """What is wrong with the manifests that clients of the registry server gave."""
+    return [
+        Problem(digest, "manifest", f"a manifest of the repository {repository}", "other bytes")
+        for repository in store.repositories
+        for digest in store.repositories.manifests(repository)
+        if store.repositories.manifest(repository, digest) is None
+    ]
 
 
 def _weights(store: Store, manifest: Manifest) -> tuple[Descriptor, ...]:

@@ -25,11 +25,9 @@ from ...store.local import Store
 from ...store.manifest import Descriptor
 from .errors import answering
 from .statuses import NoRoomError, managing_error
-from .stream import BodyTooLargeError
+from .stream import BodyTooLargeError, pour
 
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
-_PIECE = 1 << 20
-"""Bytes that are worth a change of threads."""
 _MOST = 256
 """Leases at once; the oldest give way."""
 
@@ -79,7 +77,7 @@ class Uploads:
             if is_new:
                 self._check(size or 0)
                 ingest = stack.enter_context(await asyncio.to_thread(_ingest, lender, size))
-                await self._receive(request, ingest)
+                await pour(request, ingest.write, self._check)
                 is_new = (await asyncio.to_thread(_committed, ingest, digest)).is_new
             self._keep(digest, lease.pop_all())
         return Response(status_code=201 if is_new else 200)
@@ -109,25 +107,6 @@ class Uploads:
     def _check(self, size: int) -> None:
         if 0 < self._max_bytes < size:
             raise BodyTooLargeError(f"a blob of more than {self._max_bytes} bytes")
-
-    async def _receive(self, request: Request, ingest: Ingest) -> None:
-        """Write what comes, while more comes. Raises ClientDisconnect where it does not come to its end."""
-        piece, came = bytearray(), 0
-        writing = asyncio.ensure_future(asyncio.sleep(0))
-        try:
-            async for chunk in request.stream():
-                piece += chunk
-                came += len(chunk)
-                self._check(came)
-                if len(piece) >= _PIECE:
-                    await asyncio.shield(writing)
-                    writing = asyncio.ensure_future(asyncio.to_thread(ingest.write, memoryview(piece)))
-                    piece = bytearray()
-            await asyncio.shield(writing)
-            writing = asyncio.ensure_future(asyncio.to_thread(ingest.write, memoryview(piece)))
-            await asyncio.shield(writing)
-        finally:  # not before may its file be closed
-            await asyncio.gather(writing, return_exceptions=True)
 
     def _keep(self, digest: Digest, lease: ExitStack) -> None:
         with self._guard:

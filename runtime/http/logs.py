@@ -30,10 +30,14 @@ def annotate(**notes: str | float) -> None:
         of_request.update(notes)
 
 
+def _unheard(_: str, __: str, ___: int, ____: float) -> None:
+    pass
+
+
 class AccessLog:
     """ASGI middleware, around everything: gives each request its id and, when it is over, tells of it and writes its line."""
 
-    def __init__(self, app: ASGIApp, *, on_end: Callable[[str, str, int, float], None]) -> None:
+    def __init__(self, app: ASGIApp, *, on_end: Callable[[str, str, int, float], None] = _unheard) -> None:
         """`on_end` is told the route's path ("" for none), the method, the status and the seconds it took."""
         self._app = app
         self._on_end = on_end

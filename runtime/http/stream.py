@@ -20,6 +20,8 @@ from ..request import Done, Event, Said, Started
 from .types import MAX_BODY
 
 _T = TypeVar("_T")
+_PIECE = 1 << 20
+"""Bytes that are worth a change of threads."""
 
 
 class BodyTooLargeError(InputError):
@@ -39,6 +41,37 @@ async def read_body(request: Request) -> bytes:
         if len(body) > MAX_BODY:
             raise BodyTooLargeError(f"request body of more than {MAX_BODY} bytes")
     return bytes(body)
+
+
+async def pour(request: Request, write: Callable[[memoryview], object], check: Callable[[int], object]) -> int:
+    """Write a body while more of it comes; how many bytes came. `check` is asked first whether so many may.
+
+    Where the body does not come to its end, or `check` raises, what came before is written.
+    """
+    piece, came = bytearray(), 0
+    writing = asyncio.ensure_future(asyncio.sleep(0))
+
+    async def change_over() -> None:
+        nonlocal piece, writing
+        await asyncio.shield(writing)
+        writing = asyncio.ensure_future(asyncio.to_thread(write, memoryview(piece)))
+        piece = bytearray()
+
+    try:
+        async for chunk in request.stream():
+            check(came + len(chunk))
+            piece += chunk
+            came += len(chunk)
+            if len(piece) >= _PIECE:
+                await change_over()
+        await change_over()
+        await asyncio.shield(writing)
+    except (ClientDisconnect, CorralError):
+        await change_over()
+        raise
+    finally:  # not before may its file be closed
+        await asyncio.gather(writing, return_exceptions=True)
+    return came
 
 
 async def while_connected(request: Request, work: Awaitable[_T]) -> _T:

@@ -1,0 +1,240 @@
+"""Catalog: what a registry that serves a store has: the models of the store, and what its clients gave it.
+
+A tag of the store's wins over what a client gave under it, once the two differ: whoever changes a model on this machine,
+be it with Ollama, changes what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+
+from ...store import layout
+from ...store.digest import Digest
+from ...store.errors import InputError, InvalidDigestError, InvalidManifestError, ModelNotFoundError
+from ...store.local import Store
+from ...store.manifest import MANIFEST_TYPE, Manifest
+from ...store.repositories import Tagged
+from ...store.repository import Repository, is_tag
+from ..contents import Contents, Part
+from ..formats.document import OCI_MANIFEST
+from .errors import ServingError
+
+Accepts = Callable[[str], bool]
+"""Whether a client takes a media type."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A manifest as it is given to a client."""
+
+    digest: Digest
+    media_type: str
+    raw: bytes
+
+
+class Catalog:
+    """The repositories of one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def repositories(self) -> list[Repository]:
+        """All of them, in their order."""
+        stores = (self.store, *self.store.below)
+        names = chain.from_iterable(store.tags.names() for store in stores)
+        found = {repository for name in names if (repository := Repository.of(name))}
+        found.update(repository for repository in self.store.repositories if self._has_given(repository))
+        return sorted(found)
+
+    def tags(self, repository: Repository) -> list[str]:
+        """A repository's tags, in their order. Raises ServingError when there is no such repository."""
+        tags = {tag for tag, _ in self._models(repository) if not _is_digest(tag)}
+        tags.update(tag for tag, tagged in self.store.repositories.tags(repository) if not tagged.model)
+        if not tags and not self._has_given(repository) and not any(self._models(repository)):
+            raise ServingError("NAME_UNKNOWN", f"{repository}: no such repository", detail={"name": str(repository)})
+        return sorted(tags)
+
+    def manifest(self, repository: Repository, reference: str, accepts: Accepts) -> Served:
+        """The manifest of a tag or digest. Of a model that has several forms a tag gives one that the client takes.
+
+        Raises ServingError when there is none.
+        """
+        found = None
+        if ":" in reference:
+            found = self._by_digest(repository, read_digest(reference))
+        elif is_tag(reference):
+            found = self._by_tag(repository, reference, accepts)
+        if not found:
+            what = f"{repository}: no manifest {reference}" if ":" in reference else f"{repository}: no tag {reference}"
+            raise ServingError("MANIFEST_UNKNOWN", what, detail={"reference": reference})
+        return found
+
+    def blob(self, repository: Repository, digest: Digest) -> Digest:
+        """The sha256 of a blob that the repository has. Raises ServingError when it has no such blob."""
+        sha256 = self.store.repositories.resolved(digest)
+        is_its = sha256 and (self.store.repositories.is_linked(repository, sha256) or self._names(repository, sha256))
+        if not sha256 or not is_its or self.store.blobs.size(sha256) is None:
+            raise ServingError("BLOB_UNKNOWN", f"{repository}: no blob {digest}", detail={"digest": str(digest)})
+        return sha256
+
+    def mount(self, repository: Repository, digest: Digest, sources: Iterator[Repository]) -> bool:
+        """Have the repository have a blob that one of the others has, those that the client may read; whether it does."""
+        sha256 = self.store.repositories.resolved(digest)
+        if sha256 is None or self.store.blobs.size(sha256) is None:
+            return False
+        for source in sources:
+            with suppress(ServingError):
+                with self.store.writing():
+                    self.store.blobs.leases.add(sha256)
+                    self.blob(source, sha256)
+                    self.store.lend(repository, sha256)
+                return True
+        return False
+
+    def referrers(self, repository: Repository, subject: Digest) -> list[Part]:
+        """What manifests of the repository say that they are about another, in the order of their digests."""
+        found: list[Part] = []
+        for digest in self.store.repositories.manifests(repository):
+            entry = self.store.repositories.entry(repository, digest)
+            if not entry or entry.subject != str(subject):
+                continue
+            if given := self.store.repositories.manifest(repository, digest):
+                _, raw = given
+                contents = Contents.parse(raw, str(digest))
+                found.append(contents.described(digest, entry.media_type, len(raw)))
+        return found
+
+    def delete_manifest(self, repository: Repository, reference: str) -> None:
+        """Remove a tag; or, named by its digest, a manifest with all its tags. Raises ServingError."""
+        is_tagged = ":" not in reference
+        gone = (
+            self._delete_tag(repository, reference) if is_tagged else self._delete(repository, read_digest(reference))
+        )
+        if not gone:
+            raise ServingError("MANIFEST_UNKNOWN", f"{repository}: no manifest {reference}")
+
+    def delete_blob(self, repository: Repository, digest: Digest) -> None:
+        """Have the repository have a blob no more. Raises ServingError, also where a model needs it."""
+        sha256 = self.blob(repository, digest)
+        if self._names(repository, sha256):
+            raise ServingError("DENIED", f"{repository}: a model needs the blob {digest}; delete that first")
+        self.store.repositories.unlink(repository, sha256)
+
+    def model(self, repository: Repository, tag: str) -> Manifest | None:
+        """The model of the store that a tag is."""
+        name = repository.name(tag)
+        with suppress(ModelNotFoundError, InvalidManifestError):
+            return self.store.find(name).manifest if name else None
+        return None
+
+    def _by_tag(self, repository: Repository, tag: str, accepts: Accepts) -> Served | None:
+        model = self.model(repository, tag)
+        tagged = self.store.repositories.tagged(repository, tag)
+        if tagged and _is_current(tagged, model) and (given := self._given(repository, Digest.parse(tagged.digest))):
+            is_refused = not accepts(given.media_type) and accepts(MANIFEST_TYPE)
+            return _ollamas(model) if model and is_refused else given
+        if model and not accepts(MANIFEST_TYPE) and accepts(OCI_MANIFEST):
+            return _wrapped(model)
+        return _ollamas(model) if model else None
+
+    def _by_digest(self, repository: Repository, digest: Digest) -> Served | None:
+        if given := self._given(repository, digest):
+            return given
+        for _, model in self._models(repository):
+            if model.digest == digest:
+                return _ollamas(model)
+        for _, model in self._models(repository):  # only who was given it so asks for it
+            wrapped = _wrapped(model)
+            if wrapped and wrapped.digest == digest:
+                return wrapped
+        return None
+
+    def _given(self, repository: Repository, digest: Digest) -> Served | None:
+        found = self.store.repositories.manifest(repository, digest)
+        return Served(digest, found[0].media_type, found[1]) if found else None
+
+    def _has_given(self, repository: Repository) -> bool:
+        return any(self.store.repositories.manifests(repository)) or any(self.store.repositories.blobs(repository))
+
+    def _models(self, repository: Repository) -> Iterator[tuple[str, Manifest]]:
+        """The models of the store that the repository is, by their tags."""
+        if name := repository.name("latest"):
+            for one in self.store.tags_of(name):
+                with suppress(ModelNotFoundError, InvalidManifestError):
+                    yield one.tag, self.store.find(one).manifest
+
+    def _names(self, repository: Repository, sha256: Digest) -> bool:
+        """Whether a model of the repository needs the blob."""
+        return any(sha256 == blob.digest for _, model in self._models(repository) for blob in model.blobs)
+
+    def _delete_tag(self, repository: Repository, tag: str) -> bool:
+        if not is_tag(tag):
+            return False
+        model = self.model(repository, tag)
+        tagged = self.store.repositories.tagged(repository, tag)
+        gone = bool(tagged and _is_current(tagged, model))
+        self.store.repositories.untag(repository, tag)  # first: so the manifest is still there by its digest
+        if model:
+            self._remove(repository, tag)
+        return gone or model is not None
+
+    def _delete(self, repository: Repository, digest: Digest) -> bool:
+        found = False
+        for tag, tagged in list(self.store.repositories.tags(repository)):
+            model = self.model(repository, tag)
+            if tagged.digest == str(digest) and model and _is_current(tagged, model):
+                self._remove(repository, tag)
+                found = True
+        for tag, model in list(self._models(repository)):
+            if model.digest == digest:
+                self._remove(repository, tag)
+                found = True
+        return self.store.repositories.remove(repository, digest) or found
+
+    def _remove(self, repository: Repository, tag: str) -> None:
+        name = repository.name(tag)
+        assert name
+        try:
+            self.store.remove(name)
+        except ModelNotFoundError:
+            pass  # removed this moment
+        except InputError as error:  # of a store that is only read
+            raise ServingError("DENIED", str(error)) from None
+
+
+def read_digest(text: str) -> Digest:
+    """A digest in a URL. Raises ServingError."""
+    try:
+        return Digest.parse(text)
+    except InvalidDigestError:
+        why = "a digest is sha256: and 64, or sha512: and 128, lower-case hex digits"
+        raise ServingError("DIGEST_INVALID", why) from None
+
+
+def _is_current(tagged: Tagged, model: Manifest | None) -> bool:
+    """Whether what a client gave is still what the tag is."""
+    return tagged.model == (str(model.digest) if model else "")
+
+
+def _is_digest(tag: str) -> bool:
+    """Whether a model was pulled by its digest; to a client the tag would be a list of referrers."""
+    with suppress(InvalidDigestError):
+        Digest.from_filename(tag)
+        return True
+    return False
+
+
+def _ollamas(model: Manifest) -> Served:
+    return Served(model.digest, MANIFEST_TYPE, model.raw)
+
+
+def _wrapped(model: Manifest) -> Served | None:
+    """The model as an OCI image manifest, to the byte as `corral push --format oci` gives it."""
+    try:
+        raw = layout.wrap(model)
+    except InvalidManifestError:
+        return None
+    return Served(Digest.of(raw), OCI_MANIFEST, raw)
