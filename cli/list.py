@@ -26,9 +26,9 @@ def command(
 
         entries = Client(settings.url).get("/api/tags", Tags)["models"]
     elif as_json:
-        from ..runtime.catalog import list_entries
+        from ..runtime.catalog import listing
 
-        entries = list_entries(settings.store)
+        entries = [model.entry for model in listing(settings.store).models()]
     else:
         entries = _local(settings)
     entries = [entry for entry in entries if entry["name"].lower().startswith(prefix.lower())]

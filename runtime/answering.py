@@ -43,10 +43,11 @@ class Answering:
         kind = "template" if templates.go else "gguf" if templates.jinja else "none"
         form = form_of(template=templates.go, chat_template=templates.jinja, family=model.family, kind=kind)
         tools = task.tools if isinstance(task, Chat) and task.calls != "none" else ()
-        if isinstance(task, Chat) and task.calls == "required" and not form.family.whole:
+        if isinstance(task, Chat) and task.calls == "required":
             form = replace(form, family=tagged("{"))
             grammar = call_grammar(tools, name=task.tool)
-        thinks = bool(draft.conversation.think) and form.thinking is not None
+        think = draft.conversation.think
+        thinks = think is not False if form.family.whole else bool(think) and form.thinking is not None
         return cls(form, tools, thinks, grammar, is_single=isinstance(task, Chat) and task.is_single)
 
     def begun(self, prompt: str) -> tuple[AnswerParser, str]:

@@ -4,42 +4,60 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ..modelfile import describe
 from ..modelfile.printer import print_lines
 from ..store import gojson
-from ..store.errors import CorralError
 from ..store.gguf import Array, Scalar
 from ..store.local import Store
 from ..store.name import Name
-from .served import ServedModel, served
+from ..store.survey import Survey
+from ..store.tags import TaggedModel
+from .served import ServedModel, of_tag
 
 
-def list_entries(store: Store) -> list[dict[str, Any]]:
-    """The entries of /api/tags, newest first. What cannot be run is left out."""
-    entries: list[dict[str, Any]] = []
-    for tagged in store.models()[0]:
-        try:
-            model = served(store, tagged.name)
-        except CorralError:
-            continue  # incomplete or foreign: it cannot be run, so clients are not offered it
-        lengths = {
-            "context_length": model.header.context_length or 0,
-            "embedding_length": model.header.embedding_length or 0,
-        }
-        entries.append(
-            {
-                "name": str(tagged.name),
-                "model": str(tagged.name),
-                "modified_at": model.modified.isoformat(),
-                "size": tagged.manifest.size,
-                "digest": tagged.manifest.digest.hex,
-                "details": model_details(model) | lengths,
-                "capabilities": model.capabilities,
-            }
-        )
-    return entries
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A model as it is listed."""
+
+    name: Name
+    modified: float
+    """Seconds since the epoch."""
+    entry: dict[str, Any]
+    """What /api/tags says of it."""
+
+
+def listing(store: Store) -> Survey[Listed]:
+    """The models of a store for clients; what cannot be run, since it is incomplete or foreign, they are not offered."""
+    return Survey(store, partial(_listed, store))
+
+
+def _listed(store: Store, tagged: TaggedModel, twin: Listed | None) -> Listed:
+    shown = str(tagged.name)
+    own = {"name": shown, "model": shown, "modified_at": _local_time(tagged)}
+    entry = twin.entry | own if twin else own | _facts(of_tag(store, tagged))
+    return Listed(tagged.name, tagged.modified, entry)
+
+
+def _facts(model: ServedModel) -> dict[str, Any]:
+    lengths = {
+        "context_length": model.header.context_length or 0,
+        "embedding_length": model.header.embedding_length or 0,
+    }
+    return {
+        "size": model.tagged.manifest.size,
+        "digest": model.digest.hex,
+        "details": model_details(model) | lengths,
+        "capabilities": model.capabilities,
+    }
+
+
+def _local_time(tagged: TaggedModel) -> str:
+    return datetime.fromtimestamp(tagged.modified).astimezone().isoformat()
 
 
 def show_reply(store: Store, model: ServedModel, *, verbose: bool = False) -> dict[str, Any]:
@@ -65,7 +83,7 @@ def show_reply(store: Store, model: ServedModel, *, verbose: bool = False) -> di
         {"name": tensor.name, "type": tensor.type, "shape": list(tensor.shape)} for tensor in model.header.tensors
     ]
     reply["capabilities"] = model.capabilities
-    reply["modified_at"] = model.modified.isoformat()
+    reply["modified_at"] = _local_time(model.tagged)
     if model.config.requires:
         reply["requires"] = model.config.requires
     return reply

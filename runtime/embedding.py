@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from ..store.errors import InputError, ModelNotFoundError
+from ..store.errors import InputError
 from .dialogue.prompt import MAX_PROMPT
 from .engine.process import UnreadRequestError
 from .engine.protocol import Embedded
 from .inference import Inference
 from .options import EngineDefaults, load_options, merged_options
-from .request import UnsupportedError
+from .request import Completion, InferenceRequest, UnsupportedError
 from .schedule.policy import Wanted
 from .schedule.runner import ModelKey
 from .served import ModelFacts
@@ -70,20 +70,18 @@ class Embeddings:
 class Embedding:
     """The embedding models among those that an Inference knows."""
 
-    def __init__(self, inference: Inference, defaults: EngineDefaults, files: Mapping[str, ModelFacts]) -> None:
+    def __init__(self, inference: Inference, defaults: EngineDefaults) -> None:
         self._inference = inference
         self._defaults = defaults
-        self._files = files
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of the texts; without texts the model is only loaded. Raises a CorralError."""
         started = time.perf_counter()
         check_size(request.texts)
-        model = self._files.get(request.model) or await asyncio.to_thread(self._stored, request.model)
+        model = await self._inference.found(request.model)
         if "embedding" not in model.capabilities:
-            raise NoEmbeddingsError(request.model)
-        # In a thread: the engine may be asked for its devices.
-        wanted = await asyncio.to_thread(self._wanted, model, request.options)
+            return await self._loaded(request)
+        wanted = self._wanted(model, request.options)
         keep_alive = self._defaults.keep_alive if request.keep_alive is None else request.keep_alive
         try:
             loaded, reply = await self._attempt(model, wanted, keep_alive, request)
@@ -92,6 +90,20 @@ class Embedding:
         vectors = await asyncio.to_thread(lambda: [cut(vector, request.dimensions) for vector in reply.vectors])
         total = time.perf_counter() - started
         return Embeddings(vectors=vectors, tokens=reply.tokens, total=total, load=loaded - started)
+
+    async def _loaded(self, request: EmbeddingRequest) -> Embeddings:
+        """As in Ollama, any model can be loaded by asking it for nothing."""
+        if request.texts:
+            raise NoEmbeddingsError(request.model)
+        nothing = InferenceRequest(
+            model=request.model,
+            task=Completion(prompt=""),
+            options=request.options,
+            keep_alive=request.keep_alive,
+            client=request.client,
+        )
+        done = await self._inference.load(nothing)
+        return Embeddings(vectors=[], tokens=0, total=done.total, load=done.load)
 
     async def _attempt(
         self, model: ModelFacts, wanted: Wanted, keep_alive: float, request: EmbeddingRequest
@@ -104,12 +116,6 @@ class Embedding:
             if not request.texts:
                 return loaded, Embedded(0, [], 0)
             return loaded, await runner.worker.embed(request.texts, truncates=request.truncates, name=str(model.name))
-
-    def _stored(self, text: str) -> ModelFacts:
-        try:
-            return self._inference.model(text)
-        except ModelNotFoundError:
-            raise ModelNotFoundError(text) from None  # as it was typed
 
     def _wanted(self, model: ModelFacts, asked: Mapping[str, object]) -> Wanted:
         options = merged_options(model, asked)

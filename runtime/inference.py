@@ -15,6 +15,7 @@ from ..store.errors import CorralError, InputError, InvalidNameError, ModelNotFo
 from ..store.local import Store
 from ..store.name import Name
 from .answering import Answering
+from .catalog import listing
 from .dialogue.history import Prompt, fit, whole
 from .dialogue.parts import Called
 from .dialogue.prompt import MAX_PROMPT, Draft
@@ -95,6 +96,7 @@ class Inference:
         self, store: Store, pool: Pool, defaults: EngineDefaults, files: Mapping[str, ModelFacts], watcher: Watcher
     ) -> None:
         self.store = store
+        self.listing = listing(store)
         self.pool = pool
         self._defaults = defaults
         self._files = files
@@ -108,6 +110,13 @@ class Inference:
             return served(self.store, Name.parse(text))
         except InvalidNameError:
             raise InputError("invalid model name") from None
+
+    async def found(self, name: str) -> ModelFacts:
+        """The model a request names, one of the files' too. Raises what `model` raises."""
+        try:
+            return self._files.get(name) or await asyncio.to_thread(self.model, name)
+        except ModelNotFoundError:
+            raise ModelNotFoundError(name) from None  # Ollama names it as it was typed here, in full elsewhere
 
     async def answer(self, request: InferenceRequest) -> AsyncGenerator[Event]:
         """Started, what is said as it is generated, then Done. Leaving the iteration frees the slot.
@@ -153,7 +162,7 @@ class Inference:
             loaded = time.perf_counter()
             prompt = await _fitted(plan, num_ctx, this)
             parser, grammar = plan.answering.begun(prompt.text)
-            sampling = sampling_options(options, num_ctx, bias=request.logit_bias, grammar=grammar)
+            sampling = sampling_options(options, bias=request.logit_bias, grammar=grammar)
             stream = runner.worker.generate(
                 prompt.text,
                 sampling=sampling,
@@ -204,6 +213,7 @@ class Inference:
                         tokens=reply.tokens,
                         generation=reply.seconds,
                         context=reply.context,
+                        stop=reply.stop,
                     )
 
     async def prompt(self, request: InferenceRequest) -> Prompt:
@@ -251,7 +261,7 @@ class Inference:
 
     async def capabilities(self, name: str) -> list[str]:
         """What a model can do, by Ollama's words. Raises what `model` raises."""
-        model = await self._found(name)
+        model = await self.found(name)
         return await asyncio.to_thread(lambda: model.capabilities)  # its template may be slow to parse
 
     async def load(self, request: InferenceRequest) -> Done:
@@ -274,6 +284,8 @@ class Inference:
         draft = await asyncio.to_thread(draft_prompt, model, request)
         answering = await asyncio.to_thread(Answering.of, model, request, draft)
         options = merged_options(model, request.options)
+        if request.number and (seed := whole_number(options, "seed")) >= 0:
+            options["seed"] = seed + request.number
         given = options.get("truncate")
         truncates = self._defaults.truncates if given is None else given is True
         return _Plan(
@@ -288,15 +300,9 @@ class Inference:
         )
 
     async def _asked(self, request: InferenceRequest) -> ModelFacts:
-        model = await self._found(request.model)
+        model = await self.found(request.model)
         self._watcher.asked(str(model.name))
         return model
-
-    async def _found(self, name: str) -> ModelFacts:
-        try:
-            return self._files.get(name) or await asyncio.to_thread(self.model, name)
-        except ModelNotFoundError:
-            raise ModelNotFoundError(name) from None  # Ollama names it as it was typed here, in full elsewhere
 
     def _keep_alive(self, request: InferenceRequest) -> float:
         return self._defaults.keep_alive if request.keep_alive is None else request.keep_alive
@@ -320,9 +326,9 @@ async def _fitted(plan: _Plan, least: int, loaded: Callable[[], Awaitable[Runner
 
     async def fits(text: str, more: int) -> bool:
         runner = await loaded()
-        return await runner.worker.count(text, name=name) + more <= plan.num_ctx(runner)
+        return await runner.worker.count(text, name=name) + more < plan.num_ctx(runner)  # one is left to the answer
 
-    prompt = await (fit(draft, least, fits) if plan.truncates else whole(draft))
+    prompt = await (fit(draft, least - 1, fits) if plan.truncates else whole(draft))
     if (size := len(prompt.text)) > MAX_PROMPT:
         raise InputError(f"the prompt has {size} characters, at most {MAX_PROMPT} are taken")
     return prompt

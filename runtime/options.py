@@ -64,7 +64,7 @@ def load_options(model: ModelFacts, options: Mapping[str, Value], defaults: Engi
     """How the model is to be loaded."""
     trained = model.header.context_length or 1 << 20
     asked = _positive(options, "num_ctx") or defaults.num_ctx
-    threads = min(whole_number(options, "num_thread"), defaults.num_thread or available_cores())
+    threads = _positive(options, "num_thread")
     loaded = LoadOptions(
         num_ctx=max(4, min(asked or trained, trained, _MAX_CELLS // defaults.slots)),
         slots=defaults.slots,
@@ -72,7 +72,7 @@ def load_options(model: ModelFacts, options: Mapping[str, Value], defaults: Engi
         num_gpu=max(-1, whole_number(options, "num_gpu")),
         main_gpu=whole_number(options, "main_gpu"),
         use_mmap=options.get("use_mmap") is not False,
-        num_thread=threads if threads > 0 else defaults.num_thread,
+        num_thread=min(threads, defaults.num_thread or available_cores()) if threads else defaults.num_thread,
         flash_attention=defaults.flash_attention,
         kv_cache_type=defaults.kv_cache_type,
         adapters=model.adapters,
@@ -90,13 +90,11 @@ def most_tokens(options: Mapping[str, Value], num_ctx: int) -> int:
 
 
 def sampling_options(
-    options: Mapping[str, Value], num_ctx: int, *, bias: Mapping[int, float] | None = None, grammar: str = ""
+    options: Mapping[str, Value], *, bias: Mapping[int, float] | None = None, grammar: str = ""
 ) -> Sampling:
     """How the next token is to be chosen; `bias` is added to the logits of tokens, `grammar` is what the answer keeps to."""
     given = {name: value for name, value in options.items() if name in Sampling.__struct_fields__}
     numbers = {name: whole_number(options, name) for name in given if PARAMETERS[name].kind == "int"}
-    if numbers.get("repeat_last_n", 0) > num_ctx:  # the engine allocates as many
-        numbers["repeat_last_n"] = num_ctx
     return Sampling(**(given | numbers), logit_bias=dict(bias or {}), grammar=grammar)  # pyright: ignore[reportArgumentType] - typed by the table
 
 

@@ -85,6 +85,8 @@ class InferenceRequest:
     """Whether Done is to hold the tokens of prompt and answer."""
     client: str = ""
     """Who asks: clients take turns."""
+    number: int = 0
+    """Which of several answers it is, from 0: each draws its own random numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ class Done:
     generation: float = 0.0
     context: Sequence[int] = ()
     """The tokens of prompt and answer, where they are wanted."""
+    stop: str | None = None
+    """The stop text that ended it, if one did."""
 
 
 Event: TypeAlias = Started | Said | Done

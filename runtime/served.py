@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from ..modelfile import describe
@@ -102,19 +101,18 @@ class ServedModel(ModelFacts):
         """The manifest's."""
         return self.tagged.manifest.digest
 
-    @property
-    def modified(self) -> datetime:
-        """When the tag was last set, in local time."""
-        return datetime.fromtimestamp(self.tagged.modified).astimezone()
-
 
 def served(store: Store, name: Name) -> ServedModel:
     """Read a model. Raises ModelNotFoundError, and IntegrityError and its kin when anything of it is damaged."""
-    tagged = store.find(name)
+    return of_tag(store, store.find(name))
+
+
+def of_tag(store: Store, tagged: TaggedModel) -> ServedModel:
+    """Read the model a tag points at. Raises as served() does, when anything but the tag is missing or damaged."""
     model = tagged.manifest
     weights = model.of_type(manifest.MODEL)
     if not weights:
-        raise IntegrityError(f"model '{name}': it has no GGUF weights", hint="this server runs GGUF models only")
+        raise IntegrityError(f"model '{tagged.name}': it has no GGUF weights", hint="this server runs GGUF models only")
     store.check_complete(model)
     path = store.blobs.path(weights[-1].digest)
     return ServedModel(

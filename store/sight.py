@@ -1,9 +1,9 @@
 """Sight: how files are at one moment, and whether what was concluded from them at another moment still holds.
 
 It does while the stamps of all of them are the same. That is enough, because a stamp is only relied on if it had settled when
-the look began: whatever happens to the file afterwards gives it a later ctime, which nobody can set. So these are seen too: a
-change within a tick of the clock, one that keeps the size and puts the old mtime back, a new file with the old one's inode.
-On file systems that keep no such stamps nothing holds.
+the look began: whatever happens to the file from then on gives it a later ctime, which nobody can set. So these are seen too:
+a change while the file is read, one within a tick of the clock, one that keeps the size and puts the old mtime back, a new
+file that got the old one's inode. On file systems that keep no such stamps nothing holds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNSEEN = Stamp(0, 0, 0, -1, -1)
 
 
 class Evidence(NamedTuple):
-    """The files from which something was concluded, as they were before."""
+    """The files from which something was concluded, as they were."""
 
     paths: tuple[str, ...]
     stamps: tuple[Stamp | None, ...]
@@ -45,14 +45,10 @@ class Sight(dict[str, Stamp | None]):
         self[path] = stamp
         return stamp
 
-    def look(self, path: str) -> None:
-        """Look at a file, before it is read."""
-        self[path]
-
     def evidence(self, paths: Iterable[str]) -> Evidence | None:
-        """The files for what is going to be concluded from them; None where a change of one might not show.
+        """The files, for what is concluded from them by who reads them after the look began.
 
-        None of them has been read yet, unless after a look().
+        None where a change of one might not show.
         """
         asked = tuple(paths)
         found = Evidence(asked, self._stamps(asked))

@@ -92,12 +92,7 @@ class _Walk:
         if self._evidence is not None and sight.shows(self._evidence):
             return self._files
         places: list[str] = []
-
-        def note(place: str) -> None:
-            places.append(place)
-            sight.look(place)
-
-        files = list(self.tags.files(note))
+        files = list(self.tags.files(places.append))
         is_kept = len(places) + len(files) <= _MOST_PLACES
         self._evidence = sight.evidence(places) if is_kept else None
         self._files = files if self._evidence is not None else []
@@ -133,20 +128,20 @@ class _Round(Generic[_T]):
             yield one
 
     def _read(self, tags: Tags, path: str, name: Name) -> _Known[_T] | None:
-        conclusion, modified, weight = None, 0.0, _LEAST
-        evidence = self._sight.evidence([path])
+        conclusion, modified, weight, files = None, 0.0, _LEAST, [path]
         try:
             tagged = tags.read_file(path, name)
             modified, model = tagged.modified, tagged.manifest
             weight += len(model.raw) + model.config.size
-            evidence = self._sight.evidence([path, *self._blob_files(model)])
+            files += self._blob_files(model)
             conclusion = self._twins[model] = self._conclude(tagged, self._twins.get(model))
         except ModelNotFoundError:
             return None
         except MachineError:
-            evidence = None  # it may be otherwise the next moment, whatever the files are
+            files = []  # it may be otherwise the next moment, whatever they are
         except CorralError:
             pass  # left out, while its files are so
+        evidence = self._sight.evidence(files) if files else None
         return _Known(name.folded(), (-modified, str(name)), conclusion, evidence, weight)
 
     def _blob_files(self, model: Manifest) -> Iterator[str]:

@@ -26,7 +26,10 @@ _DELIVERY = 0.025
 """Seconds between deliveries while several sequences run."""
 _LEAST_SHARED = 8
 """A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
-_TOO_LONG = "the prompt is longer than the context length currently available to the model: {} tokens, it holds {}"
+_TOO_LONG = (
+    "the prompt is longer than the context length currently available to the model: "
+    "{} tokens and one of the answer, it holds {}"
+)
 _TOO_LONG_HINT = (
     "shorten the prompt, raise num_ctx, use a model with a longer context, or let it be cut: truncate and shift true"
 )
@@ -139,8 +142,9 @@ class BatchLoop:
 
     def _give_sampler(self, sequence: Sequence) -> bool:
         request = sequence.request
+        text = request.sampling.grammar
         try:
-            grammar = self._decoder.grammar(request.sampling.grammar) if request.sampling.grammar else None
+            grammar = self._decoder.grammar(text, sequence.shown) if text else None
         except GrammarError as error:
             self._fail(request, str(error), is_input=True, hint=error.hint)
             return False

@@ -55,7 +55,7 @@ class Decoder(Protocol):
     vocabulary: int
     """How many tokens there are."""
     begin: int
-    """The token that prompts begin with; -1 where there is none."""
+    """The token that the tokenizer puts before prompts; -1 where it puts none."""
     threads: list[int]
     """The numbers of threads it may be worth to evaluate with, at least one."""
 
@@ -86,8 +86,11 @@ class Decoder(Protocol):
         """Whether the model says with this token that it is done."""
         ...
 
-    def grammar(self, text: str) -> Grammar:
-        """A grammar in GBNF whose first rule is `root`. Raises GrammarError."""
+    def grammar(self, text: str, shown: frozenset[int], /) -> Grammar:
+        """A grammar in GBNF whose first rule is `root`; of special tokens it allows those that are `shown`, and the end.
+
+        Raises GrammarError.
+        """
         ...
 
     def use_threads(self, count: int) -> None:

@@ -75,7 +75,7 @@ class FakeDecoder:
         """Whether it is the end token."""
         return token == _END
 
-    def grammar(self, text: str) -> Grammar:
+    def grammar(self, text: str, _: frozenset[int], /) -> Grammar:
         """One that has only `root ::= "TEXT"`."""
         found = _LITERAL.fullmatch(text)
         if not found:

@@ -205,7 +205,9 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     cached: int = 0
     """Prompt tokens that were evaluated for another request before."""
     context: list[int] = []
-    """The tokens that are in the cache at the end, where they are wanted."""
+    """The tokens of prompt and answer, but for those that made room, where they are wanted."""
+    stop: str | None = None
+    """The stop text that came, if one did."""
 
 
 class Embedded(msgspec.Struct, frozen=True, tag="embedded"):

@@ -12,8 +12,6 @@ from .text import TextStream
 
 _MOST_REPEATS = 30
 """A model that says the same token more often in a row has lost its way (Ollama's number)."""
-_MOST_LOGPROBS = 20
-"""Best tokens told with each of the answer, as in OpenAI's API."""
 _LONGEST_SPECIAL = 256
 """Characters of a special token; longer stop texts are none."""
 _MOST_CONTEXTS = 10
@@ -81,6 +79,7 @@ class Sequence:
     _certain: str = ""
     """Text that has not been told yet."""
     _repeats: int = 0
+    _stop: str | None = None
     _logprobs: list[TokenLogprobs] = field(default_factory=list[TokenLogprobs])
 
     @classmethod
@@ -117,7 +116,7 @@ class Sequence:
     def next_token(self, logits: Logits, decoder: Decoder, now: float) -> str:
         """Choose a token; how the answer ends with it: `stop`, `length`, or "" if it goes on. Raises DeadEndError."""
         assert self.sampler is not None
-        wanted = min(self.request.logprobs, _MOST_LOGPROBS)
+        wanted = self.request.logprobs
         before = logits.copy() if wanted >= 0 else logits
         token = self.sampler.sample(logits)
         ends = token in self.stops or (decoder.is_end(token) and token not in self.shown)
@@ -129,9 +128,11 @@ class Sequence:
             self.first_token = now
         self.generated += 1
         if ends:
+            self._stop = decoder.spelling(token).decode("utf-8", "replace") if token in self.stops else None
             return "stop"
         self._certain += self.text.feed(decoder.spelling(token) if token in self.shown else decoder.piece(token))
-        if self.text.stopped:
+        if self.text.stop is not None:
+            self._stop = self.text.stop
             return "stop"
         predict = self.request.num_predict
         is_enough = 0 < predict <= self.generated or self.generated >= _MOST_CONTEXTS * self.limit
@@ -151,6 +152,7 @@ class Sequence:
 
     def finished(self, reason: str, now: float) -> Finished:
         """What is to be told at the end."""
+        unread = [self.pending] if reason == "length" else []
         return Finished(
             self.request.id,
             reason,
@@ -160,7 +162,8 @@ class Sequence:
             seconds=now - self.first_token,
             truncated=self.truncated,
             cached=self.cached,
-            context=self.evaluated if self.request.wants_tokens else [],
+            context=self.evaluated + unread if self.request.wants_tokens else [],
+            stop=self._stop,
         )
 
     def shift(self) -> None:

@@ -16,8 +16,8 @@ class TextStream:
         self._stops = [stop for stop in stops if stop]
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._held = ""
-        self.stopped = False
-        """Whether a stop text has come; nothing is given after it."""
+        self.stop: str | None = None
+        """The stop text that has come; nothing is given after it."""
 
     def feed(self, data: bytes) -> str:
         """The text that is now certain."""
@@ -27,16 +27,16 @@ class TextStream:
         """What was held back and is certain now that nothing follows."""
         text = self._release(self._decode(b"", final=True))
         rest, self._held = self._held, ""
-        return text if self.stopped else text + rest
+        return text + rest if self.stop is None else text
 
     def _release(self, text: str) -> str:
-        if self.stopped:
+        if self.stop is not None:
             return ""
         self._held += text
-        found = [at for stop in self._stops if (at := self._held.find(stop)) >= 0]
+        found = [(at, stop) for stop in self._stops if (at := self._held.find(stop)) >= 0]
         if found:
-            self.stopped = True
-            text, self._held = self._held[: min(found)], ""
+            at, self.stop = min(found)
+            text, self._held = self._held[:at], ""
             return text
         keep = max((_overlap(self._held, stop) for stop in self._stops), default=0)
         cut = len(self._held) - keep

@@ -88,7 +88,7 @@ class Pool:
         self._lines.setdefault(ticket.place, Line()).add(ticket.client, ticket)
         self._advance()
         if not ticket.granted.done() and self.waiting > self._max_queue:
-            self._fail(BusyError(), [last_of_longest([other for line in self._lines.values() for other in line])])
+            self._refuse(last_of_longest([other for line in self._lines.values() for other in line]))
         try:
             return await ticket.granted
         except asyncio.CancelledError:
@@ -96,7 +96,6 @@ class Pool:
                 self._release(ticket.granted.result(), ticket)
             else:
                 self._forget(ticket)
-                self._advance()  # it may have been what others made room for
             raise
 
     def unload(self, key: ModelKey) -> None:
@@ -277,6 +276,11 @@ class Pool:
                 self._lines[ticket.place].discard(ticket.client, ticket)
                 ticket.granted.set_exception(error)
 
+    def _refuse(self, ticket: Ticket) -> None:
+        if not ticket.granted.done():  # done: its client has just gone
+            ticket.granted.set_exception(BusyError())
+            self._forget(ticket)
+
     def _forget(self, ticket: Ticket) -> None:
         """Its client has gone, or it is refused; what is loaded for nobody any more is not loaded to the end."""
         line = self._lines.get(ticket.place)
@@ -287,8 +291,7 @@ class Pool:
         is_wanted = loading and any(other.wanted == loading.wanted for other in line)
         if self._loader and loading and loading.place == ticket.place and not is_wanted:
             self._loader.cancel()
-        if not line:
-            del self._lines[ticket.place]
+        self._advance()  # it may have been what others made room for
 
     def _release(self, runner: Runner, ticket: Ticket) -> None:
         runner.users -= 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
-from corral.runtime.catalog import list_entries, show_reply
+from corral.runtime.catalog import listing, show_reply
 from corral.runtime.served import served
 from corral.store.errors import BlobNotFoundError, IntegrityError, ModelNotFoundError
 
@@ -22,6 +24,10 @@ VISION = [
     pair("llama.vision.block_count", UINT, struct.pack("<I", 1)),
     pair("llama.block_count", UINT, struct.pack("<I", 1)),
 ]
+
+
+def entries(store: Store) -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in (model.entry for model in listing(store).models())}
 
 
 def test_a_number_json_has_no_word_for_is_null(cli: Cli) -> None:
@@ -75,7 +81,7 @@ def test_capabilities_follow_from_the_weights_and_the_template(
 def test_with_a_projector_a_model_sees(cli: Cli) -> None:
     model = create(cli, "seeing", modelfile="TEMPLATE {{ .Prompt }}{{ .Tools }}{{ .Think }}", with_projector=True)
     assert model.capabilities == ["completion", "tools", "vision", "thinking"]
-    assert list_entries(Store(cli.models))[0]["capabilities"] == model.capabilities
+    assert entries(Store(cli.models))["seeing:latest"]["capabilities"] == model.capabilities
     assert show_reply(Store(cli.models), model)["capabilities"] == model.capabilities
 
 
@@ -105,19 +111,36 @@ def test_parameters_are_a_line_each_that_can_be_read_again(cli: Cli) -> None:
     assert all(line.index(value) == 31 for line, (_, value) in zip(text.splitlines(), lines, strict=True))
 
 
+def test_a_copy_differs_by_name_and_time_alone(cli: Cli) -> None:
+    create(cli, "first", modelfile="SYSTEM Be brief.")
+    store = Store(cli.models)
+    alone = entries(store)["first:latest"]
+    time.sleep(0.01)
+    store.copy(Name.parse("first"), Name.parse("x/second:small"))
+    both = entries(store)
+    copied = both["x/second:small"]
+    assert both["first:latest"] == alone
+    assert list(copied) == list(alone)
+    assert copied["modified_at"] > alone["modified_at"]
+    own = {key: copied[key] for key in ("name", "model", "modified_at")}
+    assert copied == alone | own
+    assert own["model"] == "x/second:small"
+
+
 def test_error_what_is_damaged_is_not_listed_and_says_why(cli: Cli) -> None:
     create(cli, "good")
     create(cli, "lost", text_pair("general.name", "lost"))
     create(cli, "torn", text_pair("general.name", "torn"))
     store = Store(cli.models)
-    assert {entry["name"] for entry in list_entries(store)} == {"good:latest", "lost:latest", "torn:latest"}
+    listed = listing(store)
+    assert {model.entry["name"] for model in listed.models()} == {"good:latest", "lost:latest", "torn:latest"}
     served(store, Name.parse("lost")).weights.unlink()
     torn = served(store, Name.parse("torn")).weights
     torn.chmod(0o644)
     torn.write_bytes(b"GGUF torn")
     (cli.models / "manifests/registry.ollama.ai/library/junk").mkdir()
     Path(cli.models, "manifests/registry.ollama.ai/library/junk/latest").write_text("junk")
-    assert {entry["name"] for entry in list_entries(store)} == {"good:latest"}
+    assert {model.entry["name"] for model in listed.models()} == {"good:latest"}
     with pytest.raises(BlobNotFoundError, match="not in the store"):
         served(store, Name.parse("lost"))
     for name in ("torn", "junk"):

@@ -58,6 +58,19 @@ def test_a_gpu_that_is_named_is_known_from_one_that_is_not(model: ModelFacts) ->
     assert wanted(model, num_gpu=-7).options.num_gpu == -1
 
 
+def test_cores_are_counted_only_for_who_asks_for_threads(model: ModelFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+
+    def three() -> int:
+        counted.append(3)
+        return 3
+
+    monkeypatch.setattr("corral.runtime.options.available_cores", three)
+    assert [wanted(model, num_thread=asked).options.num_thread for asked in (0, -1)] == [0, 0]
+    assert counted == []
+    assert [wanted(model, num_thread=asked).options.num_thread for asked in (2, 5)] == [2, 3]
+
+
 @pytest.mark.parametrize(
     ("asked", "tokens"), [(None, 1000), (-1, 1000), (-2, 1000), (0, 0), (1, 1), (1000, 1000), (1001, 1000)]
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+
 from corral.runtime.served import ServedModel, served
 
 from corral import Name, Store
 from tests.conftest import Cli
-from tests.weights import gguf, projector
+from tests.weights import UINT, gguf, pair, projector
 
 
 def create(
@@ -26,3 +28,8 @@ def create(
         lines += f"FROM ./{name}.mmproj\n"
     cli.ok("create", name, "-f", "-", stdin=lines)
     return served(Store(cli.models), Name.parse(name))
+
+
+def create_embedder(cli: Cli, name: str) -> ServedModel:
+    """A stored model that embeds texts of at most 64 tokens."""
+    return create(cli, name, pair("bert.pooling_type", UINT, struct.pack("<I", 1)), architecture="bert", context=64)

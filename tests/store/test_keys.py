@@ -42,6 +42,19 @@ def test_managing_is_more_than_inferring(keys: Keys, scopes: list[Scope], allowe
     assert {scope for scope in both if key.allows(scope)} == allowed
 
 
+def test_a_key_keeps_its_repositories_and_a_file_from_before_there_were_any_is_read(keys: Keys) -> None:
+    secret = keys.add("old", ["infer"])
+    fields = {"name", "scopes", "created", "ending", "sha256"}
+    assert [set(kept) for kept in json.loads(keys.path.read_text())["keys"]] == [fields]
+    other = keys.add("new", [], read=["crew/*"], write=["crew/brief", "*"])
+    found = [keys.find(one) for one in (secret, other)]
+    assert [(key.scopes, key.read, key.write) for key in found if key] == [
+        (("infer",), (), ()),
+        ((), ("crew/*",), ("crew/brief", "*")),
+    ]
+    assert not any(key.allows(scope) for key in found[1:] if key for scope in ("infer", "manage"))
+
+
 def test_the_file_is_its_owners_alone_and_holds_no_key(keys: Keys) -> None:
     before = os.umask(0)
     try:
@@ -85,6 +98,19 @@ def test_keys_made_at_once_are_all_kept(keys: Keys) -> None:
     for thread in threads:
         thread.join()
     assert {key.name for key in keys.all()} == {f"key{number}" for number in range(16)}
+
+
+def test_a_hash_that_is_none_keeps_nobody_else_out(keys: Keys) -> None:
+    secret = keys.add("laptop", ["infer"])
+    (key,) = keys.all()
+    for wrong in ("é", "", "x" * 1000, key.sha256.upper()):
+        other = {"name": "other", "scopes": ["manage"], "created": "", "ending": "", "sha256": wrong}
+        document = json.loads(keys.path.read_text())
+        keys.path.write_text(json.dumps({"keys": [other, document["keys"][-1]]}))
+        found = keys.find(secret)
+        assert found is not None
+        assert found.name == "laptop"
+        assert keys.find("é") is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "-x", "x" * 65, "é", "a\n"])

@@ -94,9 +94,9 @@ class LlamaDecoder:
         """Evaluate the next batches with so many."""
         llama.llama_set_n_threads(self._context, count, count)
 
-    def grammar(self, text: str) -> LlamaGrammar:
+    def grammar(self, text: str, shown: frozenset[int]) -> LlamaGrammar:
         """A grammar in GBNF whose first rule is `root`. Raises GrammarError."""
-        return LlamaGrammar(self._vocabulary.handle, text)
+        return LlamaGrammar(self._vocabulary, text, shown)
 
     def decode(self, tokens: Tokens, positions: Tokens, sequences: Tokens, wanted: Tokens) -> None:
         """One llama_decode; the GIL is released while it runs."""

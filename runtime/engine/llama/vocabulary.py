@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 from .library import llama, load_vocabulary
 
@@ -14,8 +18,9 @@ class LlamaVocabulary:
         self.handle = llama.llama_model_get_vocab(model)
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self.size: int = llama.llama_vocab_n_tokens(self.handle)
-        self.begin: int = llama.llama_vocab_bos(self.handle)
-        self.bos = self._special_text(self.begin)
+        bos: int = llama.llama_vocab_bos(self.handle)
+        self.begin = bos if llama.llama_vocab_get_add_bos(self.handle) else -1
+        self.bos = self._special_text(bos)
         self.eos = self._special_text(llama.llama_vocab_eos(self.handle))
         self.infill = self._infill()
 
@@ -45,6 +50,13 @@ class LlamaVocabulary:
     def is_end(self, token: int) -> bool:
         """Whether the token ends a generation."""
         return bool(llama.llama_vocab_is_eog(self.handle, token))
+
+    @cached_property
+    def sayable(self) -> npt.NDArray[np.bool_]:
+        """Of each token, whether it has text or ends a generation."""
+        special = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN
+        kind = llama.llama_vocab_get_attr
+        return np.array([not kind(self.handle, token) & special or self.is_end(token) for token in range(self.size)])
 
     def _tokens(self, text: str, *, add_special: bool) -> list[int]:
         raw = text.encode("utf-8", "replace")

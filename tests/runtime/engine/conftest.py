@@ -45,6 +45,8 @@ def ask(
     sampling: Sampling = GREEDY,
     shifts: bool = False,
     logprobs: int = -1,
+    before: Sequence[int] = (),
+    wants_tokens: bool = False,
     shown: Sequence[str] = (),
 ) -> Generate:
     """A request."""
@@ -58,6 +60,8 @@ def ask(
         num_keep=num_keep,
         shifts=shifts,
         logprobs=logprobs,
+        before=list(before),
+        wants_tokens=wants_tokens,
         shown=list(shown),
     )
 

@@ -138,6 +138,12 @@ def test_num_predict_is_the_most_tokens_generated(count: int) -> None:
     assert (outcome.finished[1].reason, outcome.finished[1].tokens) == ("length", count)
 
 
+@pytest.mark.parametrize(("num_predict", "said"), [(2, "ab"), (-1, "abc")])
+def test_the_tokens_of_prompt_and_answer_are_told_to_the_last(num_predict: int, said: str) -> None:
+    outcome = run(decoder(), [ask(1, "say:abc;", num_predict=num_predict, wants_tokens=True)])
+    assert outcome.finished[1].context == [256, *f"say:abc;{said}".encode()]
+
+
 @pytest.mark.parametrize("no_limit", [0, -1, -5, -(1 << 63)])
 def test_num_predict_of_nothing_is_no_limit_but_the_context(no_limit: int) -> None:
     outcome = run(decoder(num_ctx=64), [ask(1, "go", num_predict=no_limit)])
@@ -266,9 +272,9 @@ class Counting(FakeDecoder):
 
     open = 0
 
-    def grammar(self, text: str) -> Grammar:
+    def grammar(self, text: str, shown: frozenset[int], /) -> Grammar:
         self.open += 1
-        inner, outer = super().grammar(text), self
+        inner, outer = super().grammar(text, shown), self
 
         class Closing:
             allowed, accept = inner.allowed, inner.accept

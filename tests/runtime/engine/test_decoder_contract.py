@@ -12,6 +12,7 @@ from corral.runtime.engine.decoder import AbortedError, DecodeError, Decoder
 from corral.runtime.engine.fake import FakeDecoder
 from corral.runtime.engine.llama.decoder import LlamaDecoder
 from corral.runtime.engine.protocol import LoadOptions, Sampling
+from corral.runtime.engine.sequence import Tokenized
 
 from tests.runtime.engine.conftest import ask, cancel, run
 
@@ -78,6 +79,17 @@ def test_special_tokens_of_a_prompt_are_recognised_once(decoder: Decoder) -> Non
     tokens = decoder.tokenize("a")
     assert decoder.tokenize("a") == tokens
     assert decoder.special_token(begin) is not None
+
+
+def test_prompts_begin_with_the_begin_token_where_there_is_one(decoder: Decoder) -> None:
+    assert (decoder.tokenize("a")[0] == decoder.begin) == (decoder.begin >= 0)
+
+
+def test_what_follows_other_tokens_is_all_of_its_text(decoder: Decoder) -> None:
+    before, text = decoder.tokenize("a"), decoder.describe().bos + "b"
+    prompt = Tokenized.of(ask(1, text, before=before), decoder).prompt
+    assert prompt[: len(before)] == before
+    assert b"".join(map(decoder.spelling, prompt[len(before) :])).decode() == text
 
 
 def test_any_thread_may_ask_for_tokens_while_the_loop_runs(decoder: Decoder) -> None:
@@ -161,7 +173,10 @@ def test_a_grammar_is_kept_to(decoder: Decoder) -> None:
     assert outcome.finished[1].reason == "stop"
 
 
-@pytest.mark.parametrize("text", ["rubbish", 'other ::= "a"', "root ::= [", 'root ::= "a" absent'])
+DEEP = f'root ::= "{")" * 99}" | {"(" * 99}"a"{")" * 99}'
+
+
+@pytest.mark.parametrize("text", ["rubbish", 'other ::= "a"', "root ::= [", 'root ::= "a" absent', DEEP])
 def test_error_a_grammar_that_is_none_fails_its_request_alone(decoder: Decoder, text: str) -> None:
     asked = [ask(1, SENTENCE, sampling=Sampling(grammar=text)), ask(2, SENTENCE, num_predict=3)]
     outcome = run(decoder, asked)
@@ -190,6 +205,17 @@ def test_a_special_token_is_text_where_that_is_wanted(decoder: Decoder) -> None:
     assert (shown.texts[1], shown.finished[1].reason) == (end * 2, "length")
     hidden = run(decoder, [ask(1, SENTENCE, num_predict=2, sampling=certain)])
     assert (hidden.texts[1], hidden.finished[1].reason) == ("", "stop")
+
+
+def test_a_grammars_text_is_written_without_special_tokens_unless_they_are_shown(decoder: Decoder) -> None:
+    begin = decoder.describe().bos
+    token = decoder.special_token(begin)
+    assert token is not None
+    likely = Sampling(temperature=0, logit_bias={token: math.inf}, grammar=f'root ::= "{begin}"')
+    outcome = run(decoder, [ask(1, SENTENCE, sampling=likely), ask(2, SENTENCE, sampling=likely, shown=[begin])])
+    assert outcome.texts == {1: begin, 2: begin}
+    if isinstance(decoder, LlamaDecoder):
+        assert outcome.finished[2].tokens == 2 < outcome.finished[1].tokens
 
 
 def test_error_a_gap_in_the_positions_is_refused_and_does_no_harm(decoder: Decoder) -> None:

@@ -126,9 +126,10 @@ def test_greedy_takes_the_best_after_bias_and_penalties() -> None:
     assert TokenSampler(Sampling(temperature=0, logit_bias=bias), [], 8).sample(values.copy()) == 3
 
 
-def test_penalties_look_at_what_was_just_said_and_no_farther_back() -> None:
+@pytest.mark.parametrize(("last", "num_ctx"), [(2, 8), (-1, 2), ((1 << 63) - 1, 2)])
+def test_penalties_look_at_what_was_just_said_and_no_farther_back(last: int, num_ctx: int) -> None:
     values = np.array([3.0, 2.9, 2.8, 0.0], np.float32)
-    sampler = TokenSampler(Sampling(temperature=0, presence_penalty=1.0, repeat_last_n=2), [], 8)
+    sampler = TokenSampler(Sampling(temperature=0, presence_penalty=1.0, repeat_last_n=last), [], num_ctx)
     assert [sampler.sample(values.copy()) for _ in range(6)] == [0, 1, 2, 0, 1, 2]
 
 

@@ -36,7 +36,7 @@ def test_bytes_that_are_no_utf8_do_not_stop_the_stream() -> None:
 def test_a_stop_text_inside_one_token_ends_the_stream_before_it() -> None:
     stream = TextStream(["END"])
     assert stream.feed(b"well. ENDless") == "well. "
-    assert stream.stopped
+    assert stream.stop
     assert stream.feed(b"more") == ""
     assert stream.end() == ""
 

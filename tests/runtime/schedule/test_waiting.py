@@ -346,6 +346,48 @@ def test_error_too_many_who_wait_for_a_load_are_refused() -> None:
     in_pool(run, max_queue=2)
 
 
+async def ask(pool: Pool, which: ModelKey, client: str, options: Wanted = SMALL) -> None:
+    async with pool.lease(which, options, FOREVER, client=client):
+        pass
+
+
+def test_error_nothing_is_loaded_for_who_is_refused() -> None:
+    async def run(pool: Pool, loads: Loads) -> None:
+        async with using(pool, C):
+            hog = asyncio.create_task(ask(pool, C, "hog"))
+            await settle()
+            loads.gate.clear()
+            refused = asyncio.create_task(ask(pool, A, "hog"))
+            await until(lambda: loads.names == ["c", "a"])
+            guest = asyncio.create_task(ask(pool, C, "guest"))
+            with pytest.raises(BusyError):
+                await refused
+            loads.gate.set()
+        await asyncio.gather(hog, guest, use(pool, B))
+        assert names(pool) == {"b", "c"}
+
+    in_pool(run, max_queue=2)
+
+
+def test_who_waits_already_goes_on_when_who_wanted_room_is_refused() -> None:
+    async def run(pool: Pool, _: Loads) -> None:
+        async with using(pool, C), using(pool, A, options=SLOTS) as loaded:
+            hog = asyncio.create_task(ask(pool, C, "hog"))
+            await settle()
+            refused = asyncio.create_task(ask(pool, A, "hog", LARGE))
+            await until(lambda: loaded.turn == 0)
+            waiting = asyncio.create_task(ask(pool, A, "guest", SLOTS))
+            await settle()
+            assert not waiting.done()
+            other = asyncio.create_task(ask(pool, C, "other"))
+            with pytest.raises(BusyError):
+                await refused
+            await waiting  # beside the first, which still runs
+        await asyncio.gather(hog, other)
+
+    in_pool(run, max_queue=3)
+
+
 def test_a_queue_of_no_length_is_the_default_one() -> None:
     async def run(pool: Pool, _: Loads) -> None:
         assert await asyncio.gather(*(use(pool, which) for which in (A, B, C)))
