@@ -1,8 +1,8 @@
-"""What the HTTP layer costs: requests a second of /api/tags by those of /api/version with 1,000 models, the server's CPU by
-its worker's for each token that is streamed, the time to the first byte by the worker's own; and what 500 streams that wait
-for their turn take of memory, and add to the time of other requests.
+"""What the HTTP layer costs: requests a second of the listings by those of /api/version with 1,000 models, and how long the
+very first listing takes; the server's CPU by its worker's for each token that is streamed, the time to the first byte by the
+worker's own; and what 500 streams that wait for their turn take of memory, and add to the time of other requests.
 
-Prints one JSON line. Limits: 100 MB for the streams that wait.
+Prints one JSON line. Limits: 50 listings a second; 100 MB for the streams that wait.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ import http.client
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
-from engines import CORRAL, HttpEngine, Seats, Trace, corral_worker, options, story
+from corral.store.local import Store
+from corral.store.manifest import SYSTEM, Manifest
+from corral.store.name import Name
+from engines import CORRAL, Seats, Trace, corral_worker, options, served_by, story
 
 MODELS, WAITING, TOKENS = 1000, 500, 128
 SECONDS = 3.0
@@ -33,7 +36,7 @@ _MB = 1e6
 
 @contextmanager
 def serving(model: Path, threads: int) -> Generator[tuple[int, psutil.Process]]:
-    """A server with one model under very many names."""
+    """A server with a model of these weights, and very many more of them, each with a name and a system text of its own."""
     with tempfile.TemporaryDirectory() as folder:
         environment = {
             **os.environ,
@@ -45,9 +48,7 @@ def serving(model: Path, threads: int) -> Generator[tuple[int, psutil.Process]]:
         }
         create = [CORRAL, "create", "bench", "-f", "-"]
         subprocess.run(create, env=environment, input=f"FROM {model}\n".encode(), check=True, capture_output=True)
-        tags = Path(folder, "models/manifests/registry.ollama.ai/library/bench")
-        for number in range(1, MODELS):
-            shutil.copy(tags / "latest", tags / f"v{number}")
+        add_models(Store(f"{folder}/models"))
         server = subprocess.Popen([CORRAL, "serve"], env=environment, stderr=subprocess.PIPE, text=True)
         try:
             assert server.stderr is not None
@@ -57,6 +58,23 @@ def serving(model: Path, threads: int) -> Generator[tuple[int, psutil.Process]]:
         finally:
             server.kill()
             server.communicate()
+
+
+def add_models(store: Store) -> None:
+    """As `create` would, but in no time."""
+    first = store.find(Name.parse("bench")).manifest
+    with store.writing():
+        for number in range(1, MODELS):
+            system = store.blobs.put(f"You are number {number}.".encode(), SYSTEM).blob
+            store.tag(Name.parse(f"bench-{number}"), Manifest.build(first.config, [*first.layers, system]))
+
+
+def listing(port: int) -> float:
+    """Milliseconds of one, which must be whole."""
+    started = time.perf_counter()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/tags") as reply:
+        assert len(json.load(reply)["models"]) == MODELS
+    return 1000 * (time.perf_counter() - started)
 
 
 def rate(port: int, path: str) -> float:
@@ -73,22 +91,6 @@ def rate(port: int, path: str) -> float:
     return count / (time.perf_counter() - started)
 
 
-def engine_of(port: int) -> HttpEngine:
-    """Streamed answers without a template."""
-    return HttpEngine(
-        port=port,
-        path="/api/generate",
-        body=lambda prompt, tokens: {
-            "model": "bench",
-            "prompt": prompt,
-            "raw": True,
-            "options": {"temperature": 0, "repeat_penalty": 1, "num_predict": tokens},
-        },
-        text="response",
-        tokens=lambda last: last["eval_count"],
-    )
-
-
 def cpu(processes: list[psutil.Process]) -> float:
     """Seconds they have computed, together."""
     return sum(sum(process.cpu_times()[:2]) for process in processes)
@@ -96,7 +98,7 @@ def cpu(processes: list[psutil.Process]) -> float:
 
 async def streaming(port: int, server: psutil.Process, model: Path, threads: int) -> dict[str, float]:
     """CPU by token, and the first byte, beside a worker alone."""
-    engine, firsts = engine_of(port), {"http": list[float](), "worker": list[float]()}
+    engine, firsts = served_by(port), {"http": list[float](), "worker": list[float]()}
     await engine.answer(story(0), 4, Trace(time.perf_counter()))
     worker = server.children()
     before = cpu([server]), cpu(worker)
@@ -121,7 +123,7 @@ async def streaming(port: int, server: psutil.Process, model: Path, threads: int
 async def crowd(port: int, server: psutil.Process) -> dict[str, float]:
     """What streams that wait cost."""
     memory = server.memory_info().rss
-    engine = engine_of(port)
+    engine = served_by(port)
     waiting = [
         asyncio.create_task(engine.answer(story(number), 10_000, Trace(time.perf_counter())))
         for number in range(WAITING)
@@ -142,13 +144,16 @@ async def crowd(port: int, server: psutil.Process) -> dict[str, float]:
 def measured(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything."""
     with serving(arguments.model, arguments.threads) as (port, server):
-        rate(port, "/api/tags")  # what is read for the first time
-        rates = {path: rate(port, path) for path in ("/api/version", "/api/tags")}
+        rate(port, "/api/version")
+        first = listing(port)
+        rates = {path: rate(port, path) for path in ("/api/version", "/api/tags", "/v1/models")}
         found = asyncio.run(streaming(port, server, arguments.model, arguments.threads))
         waiting = asyncio.run(crowd(port, server))
     return {
         "requests_per_second": {path: round(number) for path, number in rates.items()},
         "tags/version": round(rates["/api/tags"] / rates["/api/version"], 4),
+        "tags_per_second_limit": 50,
+        "first_tags_ms": round(first),
         **found,
         **waiting,
         "waiting_mb_limit": 100,

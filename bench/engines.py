@@ -136,6 +136,22 @@ class HttpEngine:
         trace.tokens = self.tokens(last)
 
 
+def served_by(port: int) -> HttpEngine:
+    """Corral, with the model `bench`, asked without a template."""
+    return HttpEngine(
+        port=port,
+        path="/api/generate",
+        body=lambda prompt, tokens: {
+            "model": "bench",
+            "prompt": prompt,
+            "raw": True,
+            "options": {"temperature": 0, "repeat_penalty": 1, "num_predict": tokens},
+        },
+        text="response",
+        tokens=lambda last: last["eval_count"],
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Seats:
     """How every engine is started."""
@@ -179,18 +195,7 @@ async def corral_server(seats: Seats) -> AsyncGenerator[Engine]:
             assert server.stderr is not None
             address = re.match(r"Listening on 127\.0\.0\.1:(\d+) ", server.stderr.readline())
             assert address
-            yield HttpEngine(
-                port=int(address[1]),
-                path="/api/generate",
-                body=lambda prompt, tokens: {
-                    "model": "bench",
-                    "prompt": prompt,
-                    "raw": True,
-                    "options": {"temperature": 0, "repeat_penalty": 1, "num_predict": tokens},
-                },
-                text="response",
-                tokens=lambda last: last["eval_count"],
-            )
+            yield served_by(int(address[1]))
         finally:
             _end(server)
 

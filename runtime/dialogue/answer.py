@@ -1,7 +1,8 @@
 """Answer: from a model's text, as it streams in, to content, thoughts and tool calls. Pure.
 
 Whatever the pieces are that the text comes in, the parts are the same, but for where content and thoughts are cut. Nothing
-the model says is lost: what is no call after all is content, as it was written. Only markup goes, and blanks beside a call.
+the model says is lost: what is no call after all is content, as it was written. Only markup goes, and blanks beside a call;
+and the thoughts of a model that was not to think, if it is of a form that has a place for them.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ class AnswerParser:
     """One answer's: feed it the text, and end it."""
 
     def __init__(
-        self, scanner: Scanner, steps: Steps[None], *, special_tokens: frozenset[str], has_calls: bool
+        self, scanner: Scanner, steps: Steps[None], *, special_tokens: frozenset[str], has_calls: bool, thinks: bool
     ) -> None:
         self.special_tokens = special_tokens
         """Texts of control tokens that the engine has to print for this answer."""
         self._scanner = scanner
         self._steps = steps
         self._tidy = _Tidy() if has_calls else None
+        self._thinks = thinks
         next(steps, None)
 
     def feed(self, text: str) -> list[Part]:
         """The parts that are now certain."""
         self._scanner.add(text)
         next(self._steps, None)
-        parts = self._scanner.taken()
+        parts = [part for part in self._scanner.taken() if self._thinks or not isinstance(part, Thought)]
         if parts and self._tidy:
             parts = self._tidy.beside_calls(parts)
         return parts if len(parts) < 2 else _merged(parts)
@@ -49,7 +51,8 @@ class AnswerParser:
 def parser_for(
     form: AnswerForm, *, tools: Sequence[Mapping[str, Any]], thinks: bool, prompt_end: str, new_id: Callable[[], str]
 ) -> AnswerParser:
-    """A parser for one answer. Without tools no call is looked for; unless it thinks, the tags of thoughts are content.
+    """A parser for one answer. Without tools no call is looked for; unless it thinks, the tags of thoughts are content, and
+    thoughts without tags are left out.
 
     `tools` are those offered, in the API's shape or bare functions; `prompt_end` is the end of the prompt, which may have
     begun a thought, or ended it; `new_id` gives each call its id. A form that is a row of messages is read in any case.
@@ -58,7 +61,7 @@ def parser_for(
     whole, tags = form.family.whole, form.thinking if thinks else None
     steps = whole(scanner, offer, prompt_end) if whole else _answer(scanner, form.family, tags, offer, prompt_end)
     special = form.special_tokens if whole or tags or offer else frozenset[str]()
-    return AnswerParser(scanner, steps, special_tokens=special, has_calls=bool(offer))
+    return AnswerParser(scanner, steps, special_tokens=special, has_calls=bool(offer), thinks=thinks)
 
 
 def _answer(scanner: Scanner, family: Family, tags: ThinkingTags | None, offer: Offer, prompt_end: str) -> Steps[None]:

@@ -33,7 +33,7 @@ class AnthropicDialect:
         """Continue a conversation."""
         asked = decode(await read_body(request), MessagesRequest)
         events = self._inference.answer(await self._wanted(request, asked, asked.sampling))
-        reply = MessageReply(asked.model or "")
+        reply = MessageReply(asked.model or "", stops=asked.stop_sequences or ())
         if not asked.stream:
             answer = await collect(request, events)
             return JSONResponse(reply.whole(answer), headers=headers(answer.started))
@@ -49,10 +49,11 @@ class AnthropicDialect:
     async def count_tokens(self, request: Request) -> Response:
         """How many tokens a conversation has."""
         asked = decode(await read_body(request), MessagesRequest)
-        wanted = await self._wanted(request, asked, {})
+        wanted = await self._wanted(request, asked, asked.options or {})
         return JSONResponse({"input_tokens": await while_connected(request, self._inference.count(wanted))})
 
     async def _wanted(self, request: Request, asked: MessagesRequest, options: dict[str, object]) -> InferenceRequest:
+        asked.check()
         calls, tool = asked.calls
         think = asked.think
         if think and "thinking" not in await self._inference.capabilities(asked.model or ""):
@@ -66,5 +67,10 @@ class AnthropicDialect:
             is_single=asked.is_single,
         )
         return InferenceRequest(
-            model=asked.model or "", task=task, options=options, format=asked.format, client=client_of(request)
+            model=asked.model or "",
+            task=task,
+            options=options,
+            keep_alive=asked.lasting,
+            format=asked.format,
+            client=client_of(request),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from ...modelfile.template.conversation import ToolCall
@@ -17,7 +18,9 @@ _REASONS = {"stop": "end_turn", "length": "max_tokens"}
 class MessageReply:
     """One message."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, stops: Sequence[str]) -> None:
+        """`stops` are the stop sequences that were asked for."""
+        self._stops = stops
         self._common: dict[str, Any] = {
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",
@@ -38,7 +41,7 @@ class MessageReply:
         if answer.content:
             content.append({"type": "text", "text": answer.content})
         content += [_call(call) | {"input": call.arguments or {}} for call in answer.calls]
-        ending = _ending(answer.done, calls=bool(answer.calls)) | {"usage": _usage(answer.done)}
+        ending = self._ending(answer.done, calls=bool(answer.calls)) | {"usage": _usage(answer.done)}
         return self._common | {"content": content} | ending | notes(answer.started)
 
     def events(self, event: Event) -> list[str]:
@@ -53,9 +56,16 @@ class MessageReply:
             case Said(part):
                 return self._said(part)
             case Done():
-                delta = {"delta": _ending(event, calls=self._has_called), "usage": _usage(event)}
+                delta = {"delta": self._ending(event, calls=self._has_called), "usage": _usage(event)}
                 last = named({"type": "message_delta", **delta, **self._notes})
                 return [*self._close(), last, named({"type": "message_stop"})]
+
+    def _ending(self, done: Done, *, calls: bool) -> dict[str, Any]:
+        if calls and done.reason == "stop":
+            return {"stop_reason": "tool_use", "stop_sequence": None}
+        if done.stop in self._stops:  # else it is one of the model's own, which is an end like any other
+            return {"stop_reason": "stop_sequence", "stop_sequence": done.stop}
+        return {"stop_reason": _REASONS.get(done.reason, done.reason), "stop_sequence": None}
 
     def _said(self, part: Part) -> list[str]:
         match part:
@@ -107,12 +117,6 @@ def named(event: dict[str, Any]) -> str:
 
 def _call(call: ToolCall) -> dict[str, Any]:
     return {"type": "tool_use", "id": call.id, "name": call.name}
-
-
-def _ending(done: Done, *, calls: bool) -> dict[str, Any]:
-    """Which stop sequence was met is not known: like Ollama, it is an end like any other."""
-    reason = "tool_use" if calls and done.reason == "stop" else _REASONS.get(done.reason, done.reason)
-    return {"stop_reason": reason, "stop_sequence": None}
 
 
 def _usage(done: Done) -> dict[str, int]:

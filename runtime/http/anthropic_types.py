@@ -14,6 +14,7 @@ from ...modelfile.template.conversation import ChatMessage, Think
 from ...store.errors import InputError, shown
 from ..request import Calls, Format, UnsupportedError
 from .messages import WireFunction, WireMessage, WireToolCall, conversation
+from .types import Loading
 
 _ROLES = ("user", "assistant", "system")
 _APART = ("tool_result", "tool_use", "thinking", "redacted_thinking")
@@ -149,7 +150,7 @@ class OutputConfig(msgspec.Struct, kw_only=True):
     format: OutputFormat | None = None
 
 
-class MessagesRequest(msgspec.Struct, kw_only=True):
+class MessagesRequest(Loading, kw_only=True):
     """POST /v1/messages, and /v1/messages/count_tokens, which has less to say."""
 
     model: str | None = None
@@ -167,6 +168,12 @@ class MessagesRequest(msgspec.Struct, kw_only=True):
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
     """The older place of `output_config.format`."""
+    mcp_servers: list[Any] | None = None
+
+    def check(self) -> None:
+        """Raises UnsupportedError for what cannot be honoured."""
+        if self.mcp_servers:
+            raise UnsupportedError("mcp_servers is not supported; use tools")
 
     @property
     def sampling(self) -> dict[str, object]:
@@ -180,7 +187,7 @@ class MessagesRequest(msgspec.Struct, kw_only=True):
             "top_k": self.top_k,
             "stop": self.stop_sequences,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return (self.options or {}) | {name: value for name, value in named.items() if value is not None}
 
     @property
     def conversation(self) -> list[ChatMessage]:

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..inference import Inference
 from ..request import Event, InferenceRequest
+from .stream import Answer, collected
 
 Choice: TypeAlias = tuple[int, Event]
 """The number of an answer, from 0, and what happens to it."""
@@ -17,10 +18,16 @@ Choice: TypeAlias = tuple[int, Event]
 
 def requests_for(wanted: InferenceRequest, count: int) -> list[InferenceRequest]:
     """As many requests, of which each draws its own random numbers."""
-    seed = wanted.options.get("seed")
-    if not isinstance(seed, int) or seed < 0:
-        return [wanted] * count
-    return [replace(wanted, options={**wanted.options, "seed": seed + number}) for number in range(count)]
+    return [replace(wanted, number=number) for number in range(count)]
+
+
+async def all_of(inference: Inference, requests: Sequence[InferenceRequest]) -> list[Answer]:
+    """The whole answers. The first that fails ends them all, with its error."""
+    running = [asyncio.create_task(collected(inference.answer(request))) for request in requests]
+    try:
+        return await asyncio.gather(*running)
+    finally:
+        await _end(running)
 
 
 async def answers(inference: Inference, requests: Sequence[InferenceRequest]) -> AsyncGenerator[Choice]:
@@ -49,6 +56,10 @@ async def answers(inference: Inference, requests: Sequence[InferenceRequest]) ->
             else:
                 yield event
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await _end(running)
+
+
+async def _end(running: Sequence[asyncio.Task[Any]]) -> None:
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)

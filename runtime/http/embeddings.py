@@ -15,7 +15,6 @@ from starlette.routing import Route
 
 from ...store.errors import InputError, ModelNotFoundError, one_line
 from ..embedding import Embedding, EmbeddingRequest, Embeddings, numbers_of
-from ..schedule.duration import parse_duration
 from .errors import answering, ollama_error, openai_error
 from .stream import client_of, read_body, while_connected
 from .types import ModelRequest, decode
@@ -79,7 +78,7 @@ class EmbeddingsDialect:
                 truncates=asked.truncate is not False,
                 dimensions=asked.dimensions or 0,
                 options=asked.options or {},
-                keep_alive=_keep_alive(asked),
+                keep_alive=asked.lasting,
                 client=client_of(request),
             ),
         )
@@ -105,7 +104,7 @@ class EmbeddingsDialect:
                 model=asked.wanted,
                 texts=[asked.prompt] if asked.prompt else [],
                 options=asked.options or {},
-                keep_alive=_keep_alive(asked),
+                keep_alive=asked.lasting,
                 client=client_of(request),
             ),
         )
@@ -159,10 +158,6 @@ def _texts(value: object, refusal: str) -> list[str]:
     if all(isinstance(item, int | list) and item != [] for item in items):
         raise InputError(f"{refusal}: token numbers are not taken, since each model has its own; send the text")
     raise InputError(refusal)
-
-
-def _keep_alive(asked: ModelRequest) -> float | None:
-    return None if asked.keep_alive is None else parse_duration(asked.keep_alive)
 
 
 def _short(vector: bytes) -> list[float]:

@@ -18,7 +18,6 @@ from ..dialogue.parts import Called, Thought
 from ..engine.protocol import TokenLogprobs
 from ..inference import Inference
 from ..request import Chat, Completion, Done, Event, Format, InferenceRequest, Said, Started
-from ..schedule.duration import parse_duration
 from .errors import answering, ollama_body, ollama_error
 from .logprobs import MOST_LOGPROBS, logprob_objects
 from .messages import conversation, tool_objects
@@ -77,7 +76,7 @@ class GenerationDialect:
             model=asked.wanted,
             task=task,
             options=asked.options or {},
-            keep_alive=None if asked.keep_alive is None else parse_duration(asked.keep_alive),
+            keep_alive=asked.lasting,
             format=form,
             logprobs=logprobs,
             shift=asked.shift is not False,

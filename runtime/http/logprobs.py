@@ -8,7 +8,7 @@ from typing import Any
 from ..engine.protocol import TokenLogprobs, TokenProbability
 
 MOST_LOGPROBS = 20
-"""Best tokens told with each of an answer."""
+"""Best tokens told with each of an answer, as in OpenAI's API."""
 
 
 def logprob_objects(logprobs: Iterable[TokenLogprobs]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ _IMAGE = re.compile(r"data:(image/(jpeg|jpg|png|webp))?;base64,")
 
 
 class WireFunction(msgspec.Struct, kw_only=True):
-    """What a tool call calls. The arguments are an object, or in OpenAI's shape its JSON as a text."""
+    """What a tool call calls. The arguments are an object, or its JSON as a text."""
 
     index: int | None = None
     name: str | None = None
@@ -30,14 +30,10 @@ class WireToolCall(msgspec.Struct, kw_only=True):
     function: WireFunction = msgspec.field(default_factory=WireFunction)
 
     def to_call(self) -> ToolCall:
-        """The call as the prompt sees it. Raises InputError for arguments that are not an object."""
+        """The call as the prompt sees it. A text that is no object, as some models wrote it, is the only argument."""
         name = self.function.name or ""
-        arguments = self.function.arguments or {}
-        if isinstance(arguments, str):
-            try:
-                arguments = msgspec.json.decode(arguments.encode("utf-8", "replace"), type=dict[str, Any])
-            except (ValueError, RecursionError):
-                raise InputError(f"the arguments of a call of {shown(name)} are no JSON object") from None
+        given = self.function.arguments or {}
+        arguments = _read(given) if isinstance(given, str) else given
         return ToolCall(name, arguments, self.id or "", self.function.index or 0)
 
 
@@ -110,6 +106,13 @@ def tool_objects(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"type": "function", "function": tool} if "function" not in tool and "name" in tool else tool for tool in tools
     ]
+
+
+def _read(arguments: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(arguments.encode("utf-8", "replace"), type=dict[str, Any] | None) or {}
+    except (ValueError, RecursionError):
+        return {"arguments": arguments}
 
 
 def _check_image(image: object) -> None:

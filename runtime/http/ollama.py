@@ -6,15 +6,17 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ...store.errors import CorralError, InputError, InvalidNameError, ModelNotFoundError, shown
 from ...store.name import Name
-from ..catalog import list_entries, model_details, show_reply
+from ..catalog import model_details, show_reply
 from ..inference import Inference
 from .errors import answering, ollama_error
+from .routes import get_only
 from .stream import read_body
 from .types import CopyRequest, ModelRequest, ShowRequest, decode
 
@@ -35,7 +37,7 @@ class OllamaDialect:
             Route("/", self.root, methods=["GET"]),
             Route("/api/version", self.version, methods=["GET"]),
             Route("/api/tags", answering(self.tags, ollama_error), methods=["GET"]),
-            Route("/api/ps", answering(self.ps, ollama_error), methods=["GET"]),
+            get_only("/api/ps", answering(self.ps, ollama_error)),
             Route("/api/show", answering(self.show, ollama_error), methods=["POST"]),
             Route("/api/copy", answering(self.copy, ollama_error), methods=["POST"]),
             Route("/api/delete", answering(self.delete, ollama_error), methods=["DELETE"]),
@@ -51,7 +53,10 @@ class OllamaDialect:
 
     async def tags(self, _: Request) -> Response:
         """The models of the store."""
-        return JSONResponse({"models": await asyncio.to_thread(list_entries, self._inference.store)})
+        return Response(await asyncio.to_thread(self._tags), media_type="application/json")
+
+    def _tags(self) -> bytes:
+        return msgspec.json.encode({"models": [model.entry for model in self._inference.listing.models()]})
 
     async def ps(self, _: Request) -> Response:
         """The loaded models."""

@@ -14,12 +14,13 @@ from ...store.errors import InputError
 from ...store.name import Name
 from ..inference import Inference
 from ..request import Chat, Completion, InferenceRequest
-from .choices import Choice, answers, requests_for
+from .choices import Choice, all_of, answers, requests_for
 from .errors import answering, openai_body, openai_error
 from .messages import conversation, tool_objects
 from .openai_reply import ChatReply, CompletionReply, Reply
 from .openai_types import ChatCompletionRequest, CompletionRequest, OpenAIRequest
-from .stream import client_of, collected, headers, read_body, respond, server_sent, while_connected
+from .routes import get_only
+from .stream import client_of, headers, read_body, respond, server_sent, while_connected
 from .types import decode
 
 
@@ -32,15 +33,15 @@ class OpenAIDialect:
     def routes(self) -> list[Route]:
         """Method and path of every handler."""
         return [
-            Route("/v1/models", answering(self.models, openai_error), methods=["GET"]),
-            Route("/v1/models/{model:path}", answering(self.model, openai_error), methods=["GET"]),
+            get_only("/v1/models", answering(self.models, openai_error)),
+            get_only("/v1/models/{model:path}", answering(self.model, openai_error)),
             Route("/v1/chat/completions", answering(self.chat, openai_error), methods=["POST"]),
             Route("/v1/completions", answering(self.complete, openai_error), methods=["POST"]),
         ]
 
     async def models(self, _: Request) -> Response:
         """The models of the store."""
-        models, _broken = await asyncio.to_thread(self._inference.store.tags.models)
+        models = await asyncio.to_thread(self._inference.listing.models)
         entries = [_entry(str(model.name), model.name, model.modified) for model in models]
         # Ollama says null for none; clients that iterate break on that.
         return JSONResponse({"object": "list", "data": entries})
@@ -100,8 +101,7 @@ class OpenAIDialect:
     async def _reply(self, request: Request, asked: OpenAIRequest, wanted: InferenceRequest, reply: Reply) -> Response:
         requests = requests_for(wanted, asked.choices)
         if not asked.stream:
-            answering_all = (collected(self._inference.answer(one)) for one in requests)
-            found = await while_connected(request, asyncio.gather(*answering_all))
+            found = await while_connected(request, all_of(self._inference, requests))
             return JSONResponse(reply.whole(found), headers=headers(found[0].started))
         events: AsyncGenerator[Choice] = answers(self._inference, requests)
         return await respond(

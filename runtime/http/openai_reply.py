@@ -100,7 +100,7 @@ class ChatReply(Reply):
         """See Reply."""
         message: dict[str, Any] = {"role": "assistant", "content": answer.content}
         if answer.thinking:
-            message["reasoning"] = answer.thinking
+            message |= _reasoning(answer.thinking)
         if answer.calls:
             message["tool_calls"] = [_call(call) for call in answer.calls]
         return {"message": message, "finish_reason": _reason(answer.done, calls=bool(answer.calls))} | _logprobs(
@@ -117,7 +117,7 @@ class ChatReply(Reply):
             case Content(text):
                 delta: dict[str, Any] = {"content": text}
             case Thought(text):
-                delta = {"reasoning": text}
+                delta = _reasoning(text)
             case Called(call):
                 delta = {"tool_calls": [_call(call)]}
         return [_delta(delta) | _logprobs(said.logprobs)]
@@ -161,6 +161,11 @@ class CompletionReply(Reply):
 
 def _delta(delta: dict[str, Any]) -> dict[str, Any]:
     return {"delta": delta, "finish_reason": None}
+
+
+def _reasoning(text: str) -> dict[str, Any]:
+    """By the name that Ollama gives it, and by that which others read."""
+    return {"reasoning": text, "reasoning_content": text}
 
 
 def _call(call: ToolCall) -> dict[str, Any]:

@@ -12,9 +12,9 @@ import msgspec
 from ...modelfile.template.conversation import Think
 from ...store.errors import InputError, shown
 from ..request import Calls, Format, UnsupportedError
-from ..schedule.duration import parse_duration
 from .logprobs import MOST_LOGPROBS
 from .messages import WireMessage
+from .types import Loading
 
 MOST_CHOICES = 128
 _SAMPLING = (
@@ -33,7 +33,7 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class OpenAIRequest(msgspec.Struct, kw_only=True):
+class OpenAIRequest(Loading, kw_only=True):
     """What both kinds of completions may be asked for."""
 
     model: str | None = None
@@ -51,19 +51,11 @@ class OpenAIRequest(msgspec.Struct, kw_only=True):
     repeat_penalty: float | None = None
     n: int | None = None
     logit_bias: dict[str, float] | None = None
-    options: dict[str, Any] | None = None
-    """Ollama's, such as num_ctx; OpenAI's own fields win."""
-    keep_alive: float | str | None = None
 
     @property
     def includes_usage(self) -> bool:
         """Whether the last chunk of a stream is to say how many tokens there were."""
         return bool(self.stream_options and self.stream_options.include_usage)
-
-    @property
-    def lasting(self) -> float | None:
-        """Seconds that the model is to stay loaded. Raises InputError."""
-        return None if self.keep_alive is None else parse_duration(self.keep_alive)
 
     @property
     def choices(self) -> int:
@@ -202,3 +194,5 @@ class CompletionRequest(OpenAIRequest, kw_only=True):
             raise UnsupportedError("best_of is not supported; use n")
         if self.logprobs is not None and not 0 <= self.logprobs <= MOST_LOGPROBS:
             raise InputError(f"logprobs must be between 0 and {MOST_LOGPROBS}")
+        if self.echo and self.logprobs is not None:
+            raise UnsupportedError("logprobs of an echoed prompt are not supported; leave out echo")

@@ -4,11 +4,11 @@ to do: to think, to call tools, to embed.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
+import ollama
 import pytest
 
 from tests.conftest import ROOT, Cli
@@ -16,7 +16,7 @@ from tests.runtime.conftest import Serve
 from tests.runtime.conftest import fake_models as fake_models
 from tests.runtime.conftest import serve as serve
 from tests.runtime.http.test_answers import TEMPLATE
-from tests.weights import UINT, gguf, pair
+from tests.runtime.weights import create, create_embedder
 
 QUESTION = "What is the capital of France?"
 CITY: dict[str, object] = {
@@ -52,11 +52,8 @@ def told_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with `clever`, which can think and call tools, and `embed`."""
     folder = tmp_path_factory.mktemp("told")
     cli = Cli(folder / "models", folder)
-    pooling = pair("bert.pooling_type", UINT, struct.pack("<I", 1))
-    (folder / "embed.gguf").write_bytes(gguf(pooling, architecture="bert", context=64))
-    (folder / "clever.gguf").write_bytes(gguf(context=4096))
-    cli.ok("create", "embed", "-f", "-", stdin="FROM ./embed.gguf\n")
-    cli.ok("create", "clever", "-f", "-", stdin=f'FROM ./clever.gguf\nTEMPLATE """{TEMPLATE}"""\n')
+    create_embedder(cli, "embed")
+    create(cli, "clever", modelfile=f'TEMPLATE """{TEMPLATE}"""', context=4096)
     return cli.models
 
 
@@ -65,3 +62,19 @@ def told_url(serve: Serve, told_models: Path) -> Generator[str]:
     """The server of these."""
     with serve(models=told_models) as server:
         yield server.url
+
+
+@pytest.fixture
+def client(served_url: str) -> Generator[ollama.Client]:
+    """Ollama's client, asking the real model."""
+    client = ollama.Client(served_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def told(told_url: str) -> Generator[ollama.Client]:
+    """The same, asking those that answer as they are told."""
+    client = ollama.Client(told_url)
+    yield client
+    client.close()

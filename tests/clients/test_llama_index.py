@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, Literal
 
 import ollama
-import pytest
 from llama_index.core.llms import ChatMessage
 from llama_index.core.tools import FunctionTool
 from llama_index.llms.ollama import Ollama
@@ -30,30 +28,16 @@ def model_of(client: ollama.Client, name: str, num_predict: int, **more: Any) ->
     return Ollama(model=name, client=client, additional_kwargs={"num_predict": num_predict}, **more)
 
 
-@pytest.fixture
-def real(served_url: str) -> Generator[ollama.Client]:
-    client = ollama.Client(served_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def told(told_url: str) -> Generator[ollama.Client]:
-    client = ollama.Client(told_url)
-    yield client
-    client.close()
-
-
-def test_it_asks_for_all_the_context_that_the_model_was_trained_with(real: ollama.Client) -> None:
-    model = model_of(real, "smol", 8)
+def test_it_asks_for_all_the_context_that_the_model_was_trained_with(client: ollama.Client) -> None:
+    model = model_of(client, "smol", 8)
     assert model.get_context_window() == 8192
     assert "Paris" in model.complete(QUESTION).text
-    (loaded,) = real.ps().models
+    (loaded,) = client.ps().models
     assert loaded.context_length == 8192
 
 
-def test_a_chat_streamed_and_whole(real: ollama.Client) -> None:
-    model = model_of(real, "smol", 8)
+def test_a_chat_streamed_and_whole(client: ollama.Client) -> None:
+    model = model_of(client, "smol", 8)
     messages = [ChatMessage(role="user", content=QUESTION)]
     whole = model.chat(messages)
     assert "Paris" in (whole.message.content or "")
@@ -62,8 +46,8 @@ def test_a_chat_streamed_and_whole(real: ollama.Client) -> None:
     assert list(model.stream_complete(QUESTION))[-1].text == whole.message.content
 
 
-def test_json_by_schema(real: ollama.Client) -> None:
-    found = model_of(real, "smol", 100).as_structured_llm(City).complete(QUESTION).raw
+def test_json_by_schema(client: ollama.Client) -> None:
+    found = model_of(client, "smol", 100).as_structured_llm(City).complete(QUESTION).raw
     assert isinstance(found, City)
 
 

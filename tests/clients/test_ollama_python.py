@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Generator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,20 +14,6 @@ from tests.clients.conftest import ASKS, CITY, ULM, WEATHER, is_city
 
 QUESTION = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
 FEW = {"num_predict": 8}
-
-
-@pytest.fixture
-def client(served_url: str) -> Generator[ollama.Client]:
-    client = ollama.Client(served_url)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def told(told_url: str) -> Generator[ollama.Client]:
-    client = ollama.Client(told_url)
-    yield client
-    client.close()
 
 
 def check_counts(reply: ollama.GenerateResponse | ollama.ChatResponse) -> None:

@@ -38,15 +38,8 @@ def schema_grammar(schema: object) -> str:
     return compiler.text(net.automaton(start, end), "#")
 
 
-def call_grammar(
-    tools: Sequence[Mapping[str, Any]],
-    *,
-    name: str = "",
-    prefix: str = "",
-    suffix: str = "",
-    parameters_key: str = "arguments",
-) -> str:
-    """The grammar of a call of one of the tools, or of that with this name, between two texts.
+def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str = "") -> str:
+    """The grammar of a call of one of the tools, or of that with this name.
 
     Tools are in the API's shape or bare functions. Raises InputError, SchemaError.
     """
@@ -58,15 +51,14 @@ def call_grammar(
     compiler = Compiler()
     net = compiler.net()
     start, end = net.state(), net.state()
-    begun = net.text(net.call(net.text(net.text(start, prefix), "{"), BLANKS), '"name":')
-    begun = net.call(begun, BLANKS)
+    begun = net.call(net.text(net.call(net.text(start, "{"), BLANKS), '"name":'), BLANKS)
     for called in [name] if name else offered:
         pointer = f"{called}/parameters#"
         _check_size(offered[called].get("parameters"), pointer)
         named = net.call(net.text(net.text(begun, string_text(called)), ","), BLANKS)
-        given = net.call(net.text(named, f"{string_text(parameters_key)}:"), BLANKS)
+        given = net.call(net.text(named, '"arguments":'), BLANKS)
         arguments = net.call(given, compiler.call(_parameters(offered[called], called)))
-        net.skip(net.text(net.text(net.call(arguments, BLANKS), "}"), suffix), end)
+        net.skip(net.text(net.call(arguments, BLANKS), "}"), end)
     return compiler.text(net.automaton(start, end), "#")
 
 

@@ -50,15 +50,26 @@ class Document:
                 "it refers to another document or to an anchor",
                 hint='copy what it refers to into "$defs" and write "#/$defs/name"',
             )
+        if self._is_identified(place):
+            raise SchemaError(where, 'it goes out from an "$id" within the schema', hint='remove that "$id"')
         schema = self._root
         pointer = self._name + "#"
         for raw in inner[2:].split("/") if inner[1:] else ():
-            step = unquote(raw).replace("~1", "/").replace("~0", "~")
+            step = _unescaped(unquote(raw))
             schema = _member(schema, step)
             if schema is None or len(pointer) > _LONGEST_POINTER:
                 raise SchemaError(where, "there is nothing where it refers to", hint="correct the reference")
             pointer += f"/{_escaped(step)}"
         return self._place(pointer, schema)
+
+    def _is_identified(self, place: Place) -> bool:
+        """Whether a place, or what it is in, has a name that is not that of the whole document."""
+        schema = self._root
+        for step in place.pointer[len(self._name) + 2 :].split("/"):
+            schema = _member(schema, _unescaped(step))
+            if isinstance(_member(schema, "$id"), str):
+                return True
+        return False
 
     def _place(self, pointer: str, schema: object) -> Place:
         if pointer not in self._places:
@@ -145,3 +156,7 @@ def _member(schema: object, step: str) -> object:
 
 def _escaped(step: str) -> str:
     return step.replace("~", "~0").replace("/", "~1")
+
+
+def _unescaped(step: str) -> str:
+    return step.replace("~1", "/").replace("~0", "~")

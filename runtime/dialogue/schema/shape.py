@@ -33,6 +33,11 @@ _ABOUT = {
 }
 """The keywords that say something about one kind of value only."""
 _DYNAMIC = ("$dynamicRef", "$recursiveRef")
+_EVALUATING = {
+    "unevaluatedProperties": {"properties", "patternProperties", "additionalProperties"},
+    "unevaluatedItems": {"items", "prefixItems", "additionalItems"},
+}
+"""What such a keyword looks at: in its own schema and in those that it combines, but in none beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,20 +167,18 @@ def _expanded(place: Place, above: tuple[Place, ...], budget: Budget) -> list[Sh
         )
     if "not" in place.schema:
         parts.append([_excluding(Shape(()), [place.child("not")], place.at("not"))])
-    parts += _conditional(place, inner)
-    return _joined(parts, place.pointer, budget)
+    parts += _conditional(place, inner, budget)
+    return _joined(parts, place.pointer, budget, around=place)
 
 
-def _conditional(place: Place, inner: Callable[[Place], list[Shape]]) -> Iterator[list[Shape]]:
+def _conditional(place: Place, inner: Callable[[Place], list[Shape]], budget: Budget) -> Iterator[list[Shape]]:
     if "if" not in place.schema or not place.schema.keys() & {"then", "else"}:
         return
     condition = place.child("if")
     then, otherwise = (
         [Shape(())] if name not in place.schema else inner(place.child(name)) for name in ("then", "else")
     )
-    held = [
-        Shape((*one.places, *two.places), (*one.excluded, *two.excluded)) for one in inner(condition) for two in then
-    ]
+    held = _joined([inner(condition), then], place.pointer, budget)
     yield held + [_excluding(shape, [condition], place.at("if")) for shape in otherwise]
 
 
@@ -183,8 +186,10 @@ def _excluding(shape: Shape, others: Sequence[Place], pointer: str) -> Shape:
     return Shape(shape.places, (*shape.excluded, *((other, pointer) for other in others)))
 
 
-def _joined(parts: Sequence[Sequence[Shape]], pointer: str, budget: Budget) -> list[Shape]:
-    """One of each part, all of them at once."""
+def _joined(
+    parts: Sequence[Sequence[Shape]], pointer: str, budget: Budget, *, around: Place | None = None
+) -> list[Shape]:
+    """One of each part, all of them at once; `around` is the schema that combines the others."""
     found: list[Shape] = [Shape(())]
     for part in parts:
         joined: list[Shape] = []
@@ -195,6 +200,8 @@ def _joined(parts: Sequence[Sequence[Shape]], pointer: str, budget: Budget) -> l
                 tuple(dict.fromkeys((*one.excluded, *other.excluded))),
             )
             if stated_kinds(both.places) != frozenset():
+                _refuse_unevaluated(one, other, around)
+                _refuse_unevaluated(other, one, around)
                 joined.append(both)
         found = list(dict.fromkeys(joined))
         if len(found) > _MOST_SHAPES:
@@ -204,3 +211,18 @@ def _joined(parts: Sequence[Sequence[Shape]], pointer: str, budget: Budget) -> l
                 hint="use fewer alternatives, or combine fewer of them by allOf and $ref",
             )
     return found
+
+
+def _refuse_unevaluated(shape: Shape, beside: Shape, around: Place | None) -> None:
+    """In one shape it could no longer be told what such a keyword looks at."""
+    for place in shape.places:
+        for keyword, evaluating in _EVALUATING.items():
+            if place is around or place.get(keyword) in (None, True):
+                continue
+            if any(other not in shape.places and other.schema.keys() & evaluating for other in beside.places):
+                raise unenforceable(
+                    place.at(keyword),
+                    keyword,
+                    "another schema is about the same value",
+                    hint=f'move "{keyword}" beside the "allOf" or "$ref" that combines them',
+                )

@@ -38,7 +38,7 @@ class Matcher:
 
     def open(self, grammar: str) -> LlamaGrammar:
         """The grammar at its beginning. Raises GrammarError."""
-        return LlamaGrammar(self.vocabulary.handle, grammar)
+        return LlamaGrammar(self.vocabulary, grammar, frozenset())
 
     def fits(self, grammar: str, text: str) -> bool:
         """Whether a text is one that the grammar generates, letter by letter."""

@@ -275,6 +275,18 @@ TABLE = {
         ['{"a": 5}', '{"a": 6, "b": null}'],
         ['{"a": 4}', "{}", '{"a": 5, "c": 1}'],
     ),
+    "any of what is closed": Case(
+        {
+            "anyOf": [
+                {"type": "object", "allOf": [{"properties": {"a": True}}], "unevaluatedProperties": False},
+                {"type": "array", "allOf": [{"prefixItems": [True]}], "unevaluatedItems": {"type": "boolean"}},
+            ],
+            "required": ["a"],
+            "minItems": 1,
+        },
+        ['{"a": null}', "[null]", "[null,true]"],
+        ["{}", '{"a": null, "b": null}', "[]", "[null,null]"],
+    ),
     "if": Case(
         {"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"type": "null"}}, ['"ab"', "null"], ['"a"', "1"]
     ),
@@ -287,7 +299,7 @@ TABLE = {
         {
             "$id": "http://a/b",
             "$ref": "http://a/b#/definitions/x~1y%20z",
-            "definitions": {"x/y z": {"$ref": "#/definitions/w"}, "w": {"type": "null"}},
+            "definitions": {"x/y z": {"$ref": "#/definitions/w"}, "w": {"$id": "w", "type": "null"}},
         },
         ["null"],
         ["1"],

@@ -90,9 +90,11 @@ def test_without_tools_nothing_is_called(output: Output) -> None:
 
 
 @all_outputs
-def test_unless_it_thinks_its_tags_are_content(output: Output) -> None:
-    if output.family.name != "harmony":
-        assert not any(isinstance(part, Thought) for part in parsed(output.parser(thinks=False), output.text))
+def test_unless_it_thinks_its_tags_are_content_or_its_thoughts_are_left_out(output: Output) -> None:
+    parts = parsed(output.parser(thinks=False), output.text)
+    assert not any(isinstance(part, Thought) for part in parts)
+    if output.family.name == "harmony":
+        assert parts == [part for part in parsed(output.parser(), output.text) if not isinstance(part, Thought)]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "get_time", "parameters": {"type": "object", "properties": {}}}},
     {"name": 'näh"er', "parameters": None},
 ]
-PREFIX, SUFFIX = '<tool_call>\n"\\', "\n</tool_call>"
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ def test_thoughts_come_before_any_grammar(matcher: Matcher) -> None:
     grammars = [
         json_grammar(),
         schema_grammar({"type": "string", "pattern": "^<th"}),
-        call_grammar(TOOLS, prefix="<think"),
+        call_grammar(TOOLS),
     ]
     chance = random.Random(4)
     for grammar in grammars:
@@ -62,34 +61,32 @@ def test_thoughts_come_before_any_grammar(matcher: Matcher) -> None:
             assert matcher.fits(thinking, f"<think>so {answer}</think>\n{answer}")
 
 
-def called(arguments: str, name: str, key: str = "arguments") -> str:
-    return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "{key}": {arguments}}}'
+def called(arguments: str, name: str) -> str:
+    return f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments}}}'
 
 
 def test_a_call_is_one_of_a_tool_with_its_own_arguments(matcher: Matcher) -> None:
-    grammar = call_grammar(TOOLS, prefix=PREFIX, suffix=SUFFIX)
+    grammar = call_grammar(TOOLS)
     for call in (
         called('{"city": "Rome"}', "get_weather"),
         called('{"city": "Rome", "days": 3}', "get_weather"),
         called("{}", "get_time"),
         called("{}", 'näh"er'),
     ):
-        assert matcher.fits(grammar, PREFIX + call + SUFFIX)
-        assert not matcher.fits(grammar, call)
+        assert matcher.fits(grammar, call)
     for call in (
         called("{}", "get_weather"),
         called('{"city": "Rome"}', "get_time"),
         called("{}", "get_"),
         called("null", "get_time"),
     ):
-        assert not matcher.fits(grammar, PREFIX + call + SUFFIX)
+        assert not matcher.fits(grammar, call)
 
 
-def test_a_call_may_be_of_one_tool_only_and_its_arguments_have_another_name(matcher: Matcher) -> None:
-    grammar = call_grammar(TOOLS, name="get_time", parameters_key="parameters")
-    assert matcher.fits(grammar, called("{}", "get_time", "parameters"))
-    assert not matcher.fits(grammar, called("{}", "get_time"))
-    assert not matcher.fits(grammar, called('{"city": "Rome"}', "get_weather", "parameters"))
+def test_a_call_may_be_of_one_tool_only(matcher: Matcher) -> None:
+    grammar = call_grammar(TOOLS, name="get_time")
+    assert matcher.fits(grammar, called("{}", "get_time"))
+    assert not matcher.fits(grammar, called('{"city": "Rome"}', "get_weather"))
 
 
 def test_each_tool_refers_to_its_own_definitions(matcher: Matcher) -> None:

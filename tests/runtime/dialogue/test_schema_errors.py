@@ -59,6 +59,21 @@ UNENFORCEABLE: dict[str, tuple[Any, str | None, str]] = {
         "/unevaluatedProperties",
         '"unevaluatedProperties" cannot be enforced',
     ),
+    "unevaluatedProperties beside others": (
+        {"allOf": [{"properties": {"a": STRING}}, {"properties": {"b": STRING}, "unevaluatedProperties": False}]},
+        "/allOf/1/unevaluatedProperties",
+        '"unevaluatedProperties" cannot be enforced: another schema is about the same value',
+    ),
+    "unevaluatedProperties below a condition": (
+        {"if": {"properties": {"a": STRING}}, "then": {"unevaluatedProperties": STRING}},
+        "/then/unevaluatedProperties",
+        '"unevaluatedProperties" cannot be enforced: another schema is about the same value',
+    ),
+    "unevaluatedItems beside others": (
+        {"prefixItems": [STRING], "anyOf": [{"unevaluatedItems": False}]},
+        "/anyOf/0/unevaluatedItems",
+        '"unevaluatedItems" cannot be enforced: another schema is about the same value',
+    ),
     "a dynamic reference": ({"$dynamicRef": "#a"}, "/$dynamicRef", '"$dynamicRef" cannot be enforced'),
     "another document": (
         {"$ref": "https://a.example/b.json"},
@@ -66,6 +81,11 @@ UNENFORCEABLE: dict[str, tuple[Any, str | None, str]] = {
         "it refers to another document or to an anchor",
     ),
     "an anchor": ({"$ref": "#anchor"}, "/$ref", "it refers to another document or to an anchor"),
+    "a document within": (
+        {"allOf": [{"$id": "https://a.example/b.json", "items": {"$ref": "#/$defs/a"}}], "$defs": {"a": STRING}},
+        "/allOf/0/items/$ref",
+        'it goes out from an "$id" within the schema',
+    ),
     "nothing there": ({"$ref": "#/$defs/none"}, "/$ref", "there is nothing where it refers to"),
     "no schema there": ({"$ref": "#/type"}, None, "a schema must be an object or a boolean"),
     "itself": ({"anyOf": [{"$ref": f"{NESTED}"}, STRING]}, "", "it refers to itself without end"),

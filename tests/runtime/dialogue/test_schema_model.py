@@ -102,11 +102,11 @@ def test_every_finished_answer_validates(decoder: LlamaDecoder) -> None:
 
 def test_a_forced_call_and_thoughts_before_an_answer_come_as_they_should(decoder: LlamaDecoder) -> None:
     tools: list[dict[str, Any]] = [{"type": "function", "function": {"name": "greet", "parameters": USUAL[2]}}]
-    call = call_grammar(tools, prefix="<tool_call>\n", suffix="\n</tool_call>")
+    call = call_grammar(tools)
     thinking = after_thinking(schema_grammar(USUAL[3]), "<think>", "e", is_inside=True)
     finished, unfinished = answers(decoder, [call, thinking])
     assert unfinished == 0
-    made = json.loads(finished[0].removeprefix("<tool_call>\n").removesuffix("\n</tool_call>"))
+    made = json.loads(finished[0])
     assert made["name"] == "greet"
     assert validates(made["arguments"], USUAL[2])
     assert validates(json.loads(finished[1].partition("e")[2]), USUAL[3])
