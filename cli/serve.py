@@ -2,54 +2,74 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import partial
-from types import FrameType
 from typing import Annotated
 
 import typer
+from starlette.types import ASGIApp
 
 from .. import __version__
 from ..modelfile.level import API_LEVEL
 from ..runtime.http.app import make_app
-from ..runtime.http.logs import use_json
-from ..runtime.http.server import Server, tell_systemd
-from ..store.errors import InputError, shown
+from ..runtime.http.registry_app import Registry
+from ..store.errors import InputError
 from ..store.keys import Keys
-from . import console
 from .engine import engine_defaults, start_logging
-from .listening import listening, server_tls
+from .listening import serve_forever
+from .options import Grace, Grant, Htpasswd, MaxBlob, ReadOnly, Share, TlsCert, TlsKey, UploadExpiry
 from .settings import Settings
+from .sharing import Sharing, sharing_options
 from .wiring import pull_from, registry_access
 
 
 def command(
     *,
-    tls_cert: Annotated[
-        str | None, typer.Option("--tls-cert", help="Speak TLS with this certificate and chain.")
-    ] = None,
-    tls_key: Annotated[str | None, typer.Option("--tls-key", help="The certificate's key.")] = None,
-    grace: Annotated[
-        int | None, typer.Option("--grace", min=0, help="Seconds that answers may take to end after a SIGTERM.")
-    ] = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    grace: Grace = None,
     allow_manage: Annotated[
         bool, typer.Option("--allow-manage", help="Without API keys, let other machines change models too.")
     ] = False,
+    registry: Annotated[
+        bool, typer.Option("--registry", help="Be a registry too; the options below are for it.")
+    ] = False,
+    htpasswd: Htpasswd = None,
+    grant: Grant = None,
+    share: Share = None,
+    read_only: ReadOnly = False,
+    max_blob: MaxBlob = None,
+    upload_expiry: UploadExpiry = None,
 ) -> None:
     """Start the server."""
     settings = Settings.from_environment().with_options(
-        tls_cert=tls_cert, tls_key=tls_key, grace=grace, allow_manage=allow_manage or None
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        grace=grace,
+        allow_manage=allow_manage or None,
+        registry=registry or None,
+        **sharing_options(
+            htpasswd=htpasswd,
+            grant=grant,
+            share=share,
+            read_only=read_only,
+            max_blob=max_blob,
+            upload_expiry=upload_expiry,
+        ),
     )
     start_logging(settings)
-    say = _say(settings)
-    defaults, keys, tls = engine_defaults(settings), Keys(settings.keys_file), server_tls(settings)
-    is_locked = bool(keys.all())
-    manager = settings.variables.get("NOTIFY_SOCKET", "")
-    with listening(settings) as (listener, where, is_own):
+    defaults, keys, sharing = engine_defaults(settings), Keys(settings.keys_file), _sharing(settings)
+    is_locked, may_manage = bool(keys.all()), settings.consent("ALLOW_MANAGE")
+
+    def make(is_own: bool) -> tuple[ASGIApp, Iterable[str]]:  # noqa: FBT001
+        warnings = [] if is_own or is_locked else [_exposed(may_manage=may_manage)]
+        store, served = settings.store, None
+        if sharing:
+            warnings += sharing.warnings(loopback=is_own, tls=bool(settings.text("TLS_CERT")))
+            door = sharing.door(loopback=is_own)
+            served = Registry(store, door, max_blob=sharing.max_blob, upload_expiry=sharing.upload_expiry)
         app = make_app(
-            settings.store,
+            store,
             defaults,
             origins=settings.origins,
             loopback=is_own,
@@ -60,50 +80,25 @@ def command(
             pull_from=pull_from(settings),
             release=__version__,
             keys=keys,
-            allow_manage=settings.flag("ALLOW_MANAGE"),
+            allow_manage=may_manage,
+            registry=served,
         )
+        return app, warnings
 
-        def on_ready() -> None:
-            say(f"Listening on {where} (version {__version__})")
-            if not is_own and not is_locked:
-                say(_exposed(settings))
-            if tls is None and settings.url.startswith("https:"):
-                say("warning: OLLAMA_HOST says https, but there is no --tls-cert: this server speaks plain http")
-            tell_systemd(manager, "READY=1")
-
-        signal.signal(signal.SIGTERM, _ended)
-        try:
-            Server(
-                app,
-                listener,
-                on_ready=on_ready,
-                on_stop=partial(tell_systemd, manager, "STOPPING=1"),
-                server_name=f"corral/{__version__}",
-                grace=settings.count("GRACE", 30),
-                tls=tls,
-            ).serve_forever()
-        except KeyboardInterrupt:
-            say("stopped")
+    serve_forever(settings, make)
 
 
-def _say(settings: Settings) -> Callable[[str], None]:
-    """How the server says things: as its log is. Raises InputError."""
-    form = settings.text("LOG_FORMAT") or "text"
-    if form not in ("text", "json"):
-        raise InputError(f"{settings.variable('LOG_FORMAT')}: {shown(form)} is no format", hint="text or json")
-    if form == "text":
-        return console.note
-    use_json()
-    return logging.getLogger("corral").info
+def _sharing(settings: Settings) -> Sharing | None:
+    if settings.consent("REGISTRY"):
+        return Sharing.read(settings)
+    if given := [name for name in settings.options if name.startswith("REGISTRY_")]:
+        raise InputError(f"{settings.variable(given[0])} is for a registry", hint="give --registry too")
+    return None
 
 
-def _exposed(settings: Settings) -> str:
-    what = "use and change" if settings.flag("ALLOW_MANAGE") else "use"
+def _exposed(*, may_manage: bool) -> str:
+    what = "use and change" if may_manage else "use"
     return (
-        f"warning: other machines can reach this server, and it has no API keys: whoever reaches it may {what} its models."
+        f"other machines can reach this server, and it has no API keys: whoever reaches it may {what} its models."
         " `corral keys add NAME` makes a key; docs/security.md says more"
     )
-
-
-def _ended(signum: int, frame: FrameType | None) -> None:
-    """uvicorn shuts down and then raises the signal again; by then there is nothing left to do."""

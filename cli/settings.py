@@ -6,13 +6,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from ..store.errors import InputError, shown
 from ..store.local import Store
+from .units import read_bytes
 
 DEFAULT_PORT = 11434
+_PORTS = {"HOST": DEFAULT_PORT, "REGISTRY_HOST": 5000}
+"""What says where a server is, and its port where that says none."""
 _UNIX = "unix://"
+_YES = ("1", "t", "true", "y", "yes", "on")
+_NO = ("", "0", "f", "false", "n", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +28,8 @@ class Settings:
     variables: Mapping[str, str]
     options: Mapping[str, str] = field(default_factory=dict[str, str])
     """What this one command was told, by the same names."""
+    listens: Literal["HOST", "REGISTRY_HOST"] = "HOST"
+    """Which server is meant: that of models, or the registry."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -55,16 +63,41 @@ class Settings:
             )
         return int(text)
 
+    def seconds(self, name: str, default: float) -> float:
+        """A duration as Ollama writes them: `5m`, `1h30m`, seconds. Raises InputError."""
+        from ..runtime.schedule.duration import parse_duration
+
+        try:
+            return parse_duration(self.text(name) or default)
+        except InputError as error:
+            raise InputError(f"{self.variable(name)}: {error}", hint=error.hint) from None
+
+    def size(self, name: str) -> int:
+        """Bytes, as `20GB`; 0 where nothing is said. Raises InputError."""
+        try:
+            return read_bytes(self.text(name) or "0")
+        except ValueError as cause:
+            raise InputError(f"{self.variable(name)}: {shown(self.text(name))}: {cause}") from None
+
     def variable(self, name: str) -> str:
         """The variable, or the option, that text() takes the value from."""
         if name in self.options:
-            return f"--{name.lower().replace('_', '-')}"
+            return f"--{name.removeprefix('REGISTRY_').lower().replace('_', '-')}"
         is_ours = Settings({f"OLLAMA_{name}": self.variables.get(f"CORRAL_{name}", "")}).text(name)
         return f"CORRAL_{name}" if is_ours else f"OLLAMA_{name}"
 
     def flag(self, name: str) -> bool:
         """A switch: any value but Go's words for false turns it on."""
         return self.text(name) not in ("", "0", "f", "F", "false", "False", "FALSE")
+
+    def consent(self, name: str) -> bool:
+        """A switch that opens something: words for yes alone turn it on. Raises InputError for one that is no answer."""
+        text = self.text(name)
+        if text.lower() not in (*_YES, *_NO):
+            raise InputError(
+                f"{self.variable(name)}: {shown(text)} says neither yes nor no", hint="write 1 for yes, or 0 for no"
+            )
+        return text.lower() in _YES
 
     @property
     def models(self) -> Path:
@@ -115,26 +148,31 @@ class Settings:
         """Where the server is, for clients: `http://host:port` without a slash at the end, or `unix:///path`."""
         if socket := self.unix_socket:
             return f"{_UNIX}{socket}"
-        scheme, host, port, path = _address(self.text("HOST"))
+        scheme, host, port, path = self._address
         reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - a bind address is no destination
         return f"{scheme}://{f'[{reached}]' if ':' in reached else reached}:{port}{path}"
 
     @property
     def address(self) -> tuple[str, int]:
         """Host and port to listen on, where there is no unix_socket."""
-        _, host, port, _ = _address(self.text("HOST"))
+        _, host, port, _ = self._address
         return host, port
+
+    @property
+    def _address(self) -> tuple[str, str, int, str]:
+        return _address(self.variable(self.listens), self.text(self.listens), _PORTS[self.listens])
 
     @property
     def unix_socket(self) -> Path | None:
         """The file to listen at instead of an address. Raises InputError."""
-        text = self.text("HOST")
+        text = self.text(self.listens)
         if not text.lower().startswith(_UNIX):
             return None
         path = text[len(_UNIX) :]
         if not path.startswith("/") or not path.isprintable():
             raise InputError(
-                f"{self.variable('HOST')}: {shown(text)}: no socket's path", hint="it is whole: unix:///run/corral.sock"
+                f"{self.variable(self.listens)}: {shown(text)}: no socket's path",
+                hint="it is whole: unix:///run/corral.sock",
             )
         return Path(path)
 
@@ -149,18 +187,19 @@ class Settings:
     @property
     def origins(self) -> list[str]:
         """Origins allowed besides the local ones."""
-        return self._listed("ORIGINS")
+        return self.listed("ORIGINS")
 
     @property
     def pull_from(self) -> list[str]:
         """The hosts of the registries that the server may be told to pull from; none for all."""
-        return self._listed("PULL_FROM")
+        return self.listed("PULL_FROM")
 
-    def _listed(self, name: str) -> list[str]:
+    def listed(self, name: str) -> list[str]:
+        """What is written with commas between."""
         return [item.strip() for item in self.text(name).split(",") if item.strip()]
 
 
-def _address(text: str) -> tuple[str, str, int, str]:
+def _address(variable: str, text: str, usual_port: int) -> tuple[str, str, int, str]:
     """Scheme, host, port and path of an OLLAMA_HOST (spec part 2)."""
     if text.lower() == "ollama.com":
         return "https", text, 443, ""
@@ -169,13 +208,13 @@ def _address(text: str) -> tuple[str, str, int, str]:
     try:
         parts = urlsplit(text if given else f"//{bare}")
     except ValueError as cause:
-        raise InputError(f"OLLAMA_HOST: {shown(text)}: {cause}") from None
+        raise InputError(f"{variable}: {shown(text)}: {cause}") from None
     scheme = parts.scheme or "http"
     if scheme not in ("http", "https"):
-        raise InputError(f"OLLAMA_HOST: {shown(text)}: the scheme must be http, https or unix")
-    default = {"http": 80, "https": 443}[scheme] if given else DEFAULT_PORT
+        raise InputError(f"{variable}: {shown(text)}: the scheme must be http, https or unix")
+    default = {"http": 80, "https": 443}[scheme] if given else usual_port
     try:
         port = parts.port
     except ValueError:
-        raise InputError(f"OLLAMA_HOST: {shown(text)}: the port must be a number from 0 to 65535") from None
+        raise InputError(f"{variable}: {shown(text)}: the port must be a number from 0 to 65535") from None
     return scheme, parts.hostname or "127.0.0.1", default if port is None else port, parts.path.rstrip("/")

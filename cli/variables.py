@@ -54,6 +54,14 @@ READ = frozenset(
         "ORIGINS",
         "PULL_FROM",
         "REALM",
+        "REGISTRY",
+        "REGISTRY_GRANT",
+        "REGISTRY_HOST",
+        "REGISTRY_HTPASSWD",
+        "REGISTRY_MAX_BLOB",
+        "REGISTRY_READ_ONLY",
+        "REGISTRY_SHARE",
+        "REGISTRY_UPLOAD_EXPIRY",
         "SCHED_SPREAD",
         "TLS_CERT",
         "TLS_KEY",
@@ -100,7 +108,7 @@ def faults(settings: Settings) -> list[CorralError]:
     found: dict[str, CorralError] = {}
     for name in set_variables(settings):
         alone = Settings({name: settings.variables[name]})
-        for read in (_counts, _address, engine_defaults, pull_from):
+        for read in (_counts, _address, _consents, engine_defaults, pull_from):
             _try(read, alone, found)
     for read in (engine_defaults, read_registries):
         _try(read, settings, found)
@@ -116,6 +124,11 @@ def _try(read: Callable[[Settings], object], settings: Settings, found: dict[str
 
 def _address(settings: Settings) -> str:
     return settings.url
+
+
+def _consents(settings: Settings) -> None:
+    for name in ("ALLOW_MANAGE", "REGISTRY_READ_ONLY", "REGISTRY"):
+        settings.consent(name)
 
 
 def _counts(settings: Settings) -> None:

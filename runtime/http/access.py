@@ -43,7 +43,7 @@ _PREFLIGHT = {
     ),
     "Access-Control-Max-Age": "43200",
 }  # fmt: skip
-_EXPOSED = "X-Request-Id,X-Corral-Truncated,Retry-After"
+_EXPOSED = "X-Request-Id,X-Corral-Num-Ctx,X-Corral-Truncated,Retry-After"
 _PORT = re.compile(r":[0-9]*\Z")
 _NAME = re.compile(r"[a-z0-9_.-]*")
 _PRIVATE = [ipaddress.ip_network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from ...modelfile.level import API_LEVEL
 from ...store.keys import Keys
@@ -39,23 +39,14 @@ from .metrics import Metrics
 from .ollama import OllamaDialect
 from .openai import OpenAIDialect
 from .openapi import openapi_routes
+from .refusal import bug, gone
+from .routes import get_only
 from .statuses import Operations
 from .transfers import Transfers
 
 if TYPE_CHECKING:
     from ...registry.remote import Access as Registries
-
-MANAGING: frozenset[tuple[str, str]] = frozenset(
-    {
-        ("POST", "/api/blobs/{digest}"),
-        ("POST", "/api/copy"),
-        ("POST", "/api/create"),
-        ("DELETE", "/api/delete"),
-        ("POST", "/api/pull"),
-        ("POST", "/api/push"),
-    }
-)
-"""Method and path of the routes that change what is stored, or have it go elsewhere."""
+    from .registry_app import Registry
 
 
 def make_app(
@@ -76,6 +67,7 @@ def make_app(
     release: str = "",
     keys: Keys | None = None,
     allow_manage: bool = False,
+    registry: Registry | None = None,
 ) -> Starlette:
     """The application. The end of its lifespan ends the workers, and the requests with them.
 
@@ -83,7 +75,7 @@ def make_app(
     devices, unless a `placer` says otherwise. `registries` is asked for each transfer how registries are reached; models
     are pulled from the hosts `pull_from` only, from all where there are none; an uploaded blob has at most `max_blob`
     bytes, 0 for no limit. `release` is Corral's own version, as `version` is that of the API. While there are no `keys`,
-    who is not on `loopback` changes no models unless `allow_manage` says so.
+    who is not on `loopback` changes no models unless `allow_manage` says so. With a `registry`, the server is one too.
     """
     if start is None:
         start = partial(Worker.start, load_timeout=defaults.load_timeout)
@@ -94,10 +86,12 @@ def make_app(
     operations = Operations()
     uploads = Uploads(store, max_bytes=max_blob)
     transfers = Transfers(store, operations, registries=registries, pull_from=pull_from)
+    registry_routes = registry.routes("/registry") if registry else []
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        yield
+        async with registry.tidied() if registry else nullcontext():
+            yield
         operations.close()
         uploads.close()
         await pool.close()
@@ -111,26 +105,27 @@ def make_app(
             *GenerationDialect(inference).routes(),
             *OpenAIDialect(inference).routes(),
             *AnthropicDialect(inference).routes(),
-            *EmbeddingsDialect(Embedding(inference, defaults, files or {})).routes(),
+            *EmbeddingsDialect(Embedding(inference, defaults)).routes(),
             *Creation(store, operations, uploads, transfers.fetch).routes(),
             *uploads.routes(),
             *transfers.routes(),
-            Route("/api/status", status, methods=["GET"]),
+            get_only("/api/status", status),
             *Health(pool, metrics).routes(),
             *openapi_routes(),
+            *registry_routes,
             *absent_routes(),
         ],
         middleware=[
             Middleware(AccessLog, on_end=metrics.requested),
             Middleware(Access, origins=origins, loopback=loopback),
-            Middleware(KeyCheck, keys=keys, may_manage=loopback or allow_manage),
+            Middleware(KeyCheck, keys=keys, may_manage=loopback or allow_manage, besides=registry_routes),
             Middleware(Limits),
         ],
         exception_handlers={
             HTTPException: _http_error,
-            ClientDisconnect: _gone,
+            ClientDisconnect: gone,
             StalledBodyError: stalled,
-            Exception: _bug,
+            Exception: bug,
         },
         lifespan=lifespan,
     )
@@ -160,12 +155,3 @@ def _moved(request: Request) -> Response | None:
         if better not in ("", path) and any(route.matches(scope)[0] != Match.NONE for route in request.app.routes):
             return RedirectResponse(better + (f"?{request.url.query}" if request.url.query else ""), status)
     return None
-
-
-async def _gone(_: Request, __: Exception) -> Response:
-    return JSONResponse({"error": "request canceled"}, 499)
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    headers = {"X-Request-Id": request.state.request_id}  # what it is logged by; the middleware has been left
-    return JSONResponse({"error": f"internal error: {type(error).__name__}", "kind": "bug"}, 500, headers)

@@ -23,9 +23,8 @@ from ...store.gc import DEFAULT_AGE
 from ...store.ingest import Ingest, Written
 from ...store.local import Store
 from ...store.manifest import Descriptor
-from .errors import answering
-from .statuses import NoRoomError, managing_error
-from .stream import BodyTooLargeError, pour
+from .errors import NoRoomError, answering, managing_error
+from .stream import BodyTooLargeError, announced, pour
 
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 _MOST = 256
@@ -67,8 +66,7 @@ class Uploads:
     async def upload(self, request: Request) -> Response:
         """Take a blob in: 201; or 200 where it is here, without a look at what is sent."""
         digest = read_digest(request.path_params["digest"])
-        length = request.headers.get("content-length", "")
-        size = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else None
+        size = announced(request)
         with ExitStack() as stack:
             lender = await asyncio.to_thread(Store, self._store.root)
             lease = stack.enter_context(ExitStack())

@@ -31,9 +31,9 @@ from ...store.name import Name
 from ...store.progress import Report
 from ..request import UnsupportedError
 from .blobs import Uploads, read_digest
-from .errors import answering
+from .errors import answering, managing_error
 from .named import NamedBlobs
-from .statuses import Operations, managing_error
+from .statuses import Operations
 from .stream import read_body
 from .transfers import read_name
 from .types import CreateRequest, decode

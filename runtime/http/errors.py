@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import PurePath
@@ -27,6 +28,7 @@ from .logs import annotate
 from .stream import BodyTooLargeError
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _KINDS = {IntegrityError: "integrity", RemoteError: "remote", MachineError: "machine"}
 _ANTHROPIC_TYPES = {
     401: "authentication_error",
@@ -45,6 +47,14 @@ class AbsentError(InputError):
         super().__init__(f"{path} is not supported yet")
 
 
+class ForbiddenError(InputError):
+    """What this server was told not to do."""
+
+
+class NoRoomError(MachineError):
+    """The disk has no room for it."""
+
+
 def answering(handler: Handler, reply: Callable[[CorralError], Response]) -> Handler:
     """The handler, with its CorralErrors turned into replies."""
 
@@ -58,10 +68,13 @@ def answering(handler: Handler, reply: Callable[[CorralError], Response]) -> Han
 
 
 def status_of(error: CorralError) -> int:
-    """404 for a missing model, 413 for a body that is too large, 501 for what is to come and for embeddings of a model that
-    gives none, 400 for other input, 503 when the server is busy or stops, else 500.
+    """403 for what is forbidden, 404 for a missing model, 413 for a body that is too large, 501 for what is to come and for
+    embeddings of a model that gives none, 400 for other input, 503 when the server is busy or stops, 507 when the disk is
+    full, else 500.
     """
     match error:
+        case ForbiddenError():
+            return 403
         case ModelNotFoundError():
             return 404
         case BodyTooLargeError():
@@ -72,6 +85,10 @@ def status_of(error: CorralError) -> int:
             return 400
         case BusyError() | StoppingError():
             return 503
+        case NoRoomError():
+            return 507
+        case FileError() if error.errno in _FULL:
+            return 507
         case _:
             return 500
 
@@ -89,6 +106,16 @@ def ollama_body(error: CorralError) -> dict[str, object]:
 def ollama_error(error: CorralError) -> Response:
     """Ollama's error reply."""
     return _reply(error, ollama_body(error))
+
+
+def managing_body(error: CorralError) -> dict[str, object]:
+    """The same of a route that changes what is stored: with the hint, whoever's fault it is."""
+    return ollama_body(error) | ({"hint": error.hint} if error.hint else {})
+
+
+def managing_error(error: CorralError) -> Response:
+    """Its error reply."""
+    return _reply(error, managing_body(error))
 
 
 def openai_body(error: CorralError) -> dict[str, object]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...store.errors import CorralError
@@ -43,23 +44,34 @@ _LONGEST = 4096
 
 
 class KeyCheck:
-    """Lets through who may. `keys` is None where there can be none; then, or without any, `may_manage` is for everybody."""
+    """Lets through who may. `keys` is None where there can be none; then, or without any, `may_manage` is for everybody.
 
-    def __init__(self, app: ASGIApp, *, keys: Keys | None = None, may_manage: bool = True) -> None:
+    The routes `besides` see for themselves to who may what.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, keys: Keys | None = None, may_manage: bool = True, besides: Sequence[Route] = ()
+    ) -> None:
         self._app = app
         self._keys = keys
         self._may_manage = may_manage
+        self._besides = besides
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         answer: Response | None = None
-        if scope["type"] == "http" and (needed := needed_scope(scope["method"], scope["path"])):
+        if scope["type"] == "http" and (needed := self._needed(scope)):
             try:
                 answer = self._answer(scope, needed)
             except CorralError as error:
                 log.error("%s", error)
                 answer = refusal(scope, 500, "this server cannot read its API keys")
         await (answer or self._app)(scope, receive, send)
+
+    def _needed(self, scope: Scope) -> KeyScope | None:
+        if any(route.matches(scope)[0] != Match.NONE for route in self._besides):
+            return None
+        return needed_scope(scope["method"], scope["path"])
 
     def _answer(self, scope: Scope, needed: KeyScope) -> Response | None:
         """What is said to a request that gets no further. Raises InputError, FileError when the keys cannot be read."""
@@ -99,15 +111,29 @@ def needed_scope(method: str, path: str) -> KeyScope | None:
 
 def presented(headers: Headers) -> Iterator[str]:
     """The keys that a request shows: as a bearer token, as the password of HTTP Basic, as Anthropic's clients do."""
-    authorization = headers.get("authorization", "")[:_LONGEST]
-    word, _, rest = authorization.strip().partition(" ")
-    match word.lower():
-        case "bearer":
-            yield rest.strip()
-        case "basic":
-            with suppress(binascii.Error, ValueError):
-                yield base64.b64decode(rest.strip(), validate=True).decode().partition(":")[2]
-        case _:
-            pass
+    if token := bearer(headers):
+        yield token
+    if named := login(headers):
+        yield named[1]
     if "x-api-key" in headers:
         yield headers["x-api-key"][:_LONGEST].strip()
+
+
+def bearer(headers: Headers) -> str:
+    """The bearer token that a request shows; "" for none."""
+    return _authorization(headers, "bearer")
+
+
+def login(headers: Headers) -> tuple[str, str] | None:
+    """The user and the password that a request shows by HTTP Basic; None for none."""
+    with suppress(binascii.Error, ValueError):
+        user, colon, password = (
+            base64.b64decode(_authorization(headers, "basic"), validate=True).decode().partition(":")
+        )
+        return (user, password) if colon else None
+    return None
+
+
+def _authorization(headers: Headers, scheme: str) -> str:
+    word, _, rest = headers.get("authorization", "")[:_LONGEST].strip().partition(" ")
+    return rest.strip() if word.lower() == scheme else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import time
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,17 +20,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from .refusal import refusal
+from .sendfile import EXTENSION, send_file
+from .upgrades import DecliningParser, is_declined
 
 HEAD_SECONDS = 10.0
 """From a connection, or the first byte of a further request, to the end of the request's head; from an answer that was given
-early to the end of the request's body."""
+early to the end of the request's body, and from that to the end of the next head."""
 DEAF_SECONDS = 300.0
 """That one may take nothing of an answer."""
 BODY_SECONDS = 60.0
-"""That a body may be waited for in all, besides a second for each KiB of it."""
+"""That a body may be waited for at once; and in all, besides a second for each KiB of it."""
 _BODY_PACE = 1024.0
 MAX_HEAD = 64 << 10
 """Bytes."""
+_MOST_BESIDE = 4 * MAX_HEAD
+"""Bytes that are no body, one after the other: a head, what is said beside the sizes of chunks, trailers. A head that is not
+larger is judged when it is whole, and gets an answer."""
 MAX_HEADERS = 256
 MAX_CONNECTIONS = 2048
 _SPARE_FILES = 256
@@ -71,7 +77,8 @@ class Limits:
                 return await receive()
             started = time.monotonic()
             try:
-                async with asyncio.timeout(self._body_seconds + received / _BODY_PACE - waited):
+                left = self._body_seconds + received / _BODY_PACE - waited
+                async with asyncio.timeout(min(left, self._body_seconds)):  # much at once buys no long silence
                     message = await receive()
             except TimeoutError:
                 raise StalledBodyError from None
@@ -109,13 +116,15 @@ class BoundedProtocol(HttpToolsProtocol):
         head_seconds: float,
     ) -> None:
         super().__init__(config, server_state, app_state)
+        self.parser = DecliningParser(self, most_headers=MAX_HEADERS)
         self._most = most
         self._head_seconds = head_seconds
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf: asyncio.TimerHandle | None = None
         self._is_in_head = True
         self._is_in_body = False
-        self._head_bytes = 0
+        self._beside = 0
+        """Bytes since there was last a body, or the end of a request."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """asyncio's hook."""
@@ -134,13 +143,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio's hook."""
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._deadline is None:
-                self._set_deadline()
+        self._beside += len(data)
+        if self._is_in_head and self._deadline is None:
+            self._set_deadline()
         super().data_received(data)
-        # What is not much too large is judged when it is whole, and gets an answer.
-        if self._is_in_head and self._head_bytes > 4 * MAX_HEAD:
+        if self._beside > _MOST_BESIDE:
             self.transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -150,21 +157,34 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The parser's hook."""
+        if is_declined(self.parser):
+            return
         self._is_in_head, self._is_in_body = False, True
         self._clear_deadline()
         super().on_headers_complete()
+        if self.cycle and self.scheme == "http":
+            self.scope["extensions"] = {EXTENSION: {"send": partial(send_file, self.cycle, DEAF_SECONDS)}}
+
+    def on_body(self, body: bytes) -> None:
+        """The parser's hook."""
+        self._beside = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The parser's hook."""
+        if is_declined(self.parser):
+            return
         self._is_in_head, self._is_in_body = True, False
-        self._head_bytes = 0
+        self._beside = 0
         self._clear_deadline()
         super().on_message_complete()
+        if self.cycle.response_complete:  # the end of this body has stopped uvicorn's clock
+            self._set_deadline()
 
     def on_response_complete(self) -> None:
         """uvicorn's hook."""
         super().on_response_complete()
-        if self._is_in_body:
+        if self._is_in_body and self.cycle.response_complete:  # else it is the next request's body
             self._set_deadline()
 
     def pause_writing(self) -> None:
@@ -183,6 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deaf = None
 
     def _set_deadline(self) -> None:
+        self._clear_deadline()
         self._deadline = self.loop.call_later(self._head_seconds, self._give_up)
 
     def _clear_deadline(self) -> None:

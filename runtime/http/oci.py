@@ -25,21 +25,26 @@ from ...store.digest import Digest
 from ...store.errors import CorralError
 from ...store.manifest import MAX_MANIFEST_BYTES
 from ...store.repository import Repository
+from .filebody import is_had
 from .oci_blobs import BlobHandlers
 from .oci_reply import HEADERS, page, refused
 
 _PATH = re.compile(
-    r"/v2/(?P<name>.+)/(?:manifests/(?P<manifest>[^/]+)|blobs/uploads(?:/(?P<upload>[^/]*))?|blobs/(?P<blob>[^/]+)"
-    r"|referrers/(?P<referrers>[^/]+)|(?P<tags>tags/list))"
+    r"/v2/?(?P<root>)|/v2/(?P<catalog>_catalog)|/v2/(?P<name>.+)/(?:manifests/(?P<manifest>[^/]+)"
+    r"|blobs/uploads(?P<uploads>/?)|blobs/uploads/(?P<upload>[^/]+)|blobs/(?P<blob>[^/]+)"
+    r"|referrers/(?P<referrers>[^/]+)|(?P<tags>tags/list))",
 )
-_METHODS = {
-    "manifest": ("GET", "HEAD", "PUT", "DELETE"),
-    "blob": ("GET", "HEAD", "DELETE"),
-    "upload": ("GET", "POST", "PATCH", "PUT", "DELETE"),
-    "referrers": ("GET", "HEAD"),
-    "tags": ("GET", "HEAD"),
-}
 _READING = ("GET", "HEAD")
+_METHODS = {
+    "root": _READING,
+    "catalog": _READING,
+    "manifest": (*_READING, "PUT", "DELETE"),
+    "blob": (*_READING, "DELETE"),
+    "uploads": ("POST",),
+    "upload": ("GET", "PATCH", "PUT", "DELETE"),
+    "referrers": _READING,
+    "tags": _READING,
+}
 _MOST_TYPES = 200
 _PAGE_BYTES = 3 << 20
 """Of a list of referrers."""
@@ -49,12 +54,12 @@ _PAGE_BYTES = 3 << 20
 class Door:
     """Who comes in: tells from a request's headers who asks. Raises ServingError for a key or password that is wrong.
 
-    `challenge` is how one may say who one is, "" where nobody can.
+    `cure` is what more is said to those who may not do something and could not say who they are.
     """
 
     caller: Callable[[Headers], Awaitable[Caller]]
-    challenge: str = ""
     is_read_only: bool = False
+    cure: str = ""
 
 
 class OCIDialect:
@@ -73,37 +78,30 @@ class OCIDialect:
 
     async def answer(self, request: Request) -> Response:
         """The reply to whatever is asked of the registry."""
-        challenge: dict[str, str] = {}
         try:
-            try:
-                caller = await self._door.caller(request.headers)
-                return await self._answer(request, caller)
-            except ServingError as error:
-                if error.code == "UNAUTHORIZED" and self._door.challenge:
-                    challenge["WWW-Authenticate"] = self._door.challenge
-                raise
+            return await self._answer(request, await self._door.caller(request.headers))
         except CorralError as error:
-            return refused(error, challenge)
+            return refused(error)
 
     async def _answer(self, request: Request, caller: Caller) -> Response:
-        path: str = request.scope["path"]
-        if path.rstrip("/") == "/v2":
-            if self._door.challenge and not caller.is_known:
+        found = _PATH.fullmatch(request.scope["path"])
+        kind = found and found.lastgroup
+        if not found or not kind:
+            raise ServingError("UNSUPPORTED", "a registry has nothing here", status=404)
+        if request.method not in _METHODS[kind]:
+            error = ServingError("UNSUPPORTED", f"{request.method} is not for this")
+            return refused(error, {"Allow": ", ".join(_METHODS[kind])})
+        if kind == "root":
+            if caller.is_asked:
                 raise ServingError("UNAUTHORIZED", "this registry wants to know who asks")
             return JSONResponse({}, headers=HEADERS)
-        if path == "/v2/_catalog":
+        if kind == "catalog":
             return await asyncio.to_thread(self._listing, request, caller)
-        found = _PATH.fullmatch(path)
-        if not found or not found.lastgroup:
-            raise ServingError("UNSUPPORTED", "a registry has nothing here", status=404)
-        kind = "upload" if found.lastgroup == "name" else found.lastgroup
-        if request.method not in _METHODS[kind]:
-            raise ServingError("UNSUPPORTED", f"{request.method} is not for this")
+        is_reading = request.method in _READING and kind != "upload"
         # Ollama's clients write names as they like; two names that differ by case are one.
-        name = found["name"].lower() if request.method in _READING and kind != "upload" else found["name"]
-        repository = Repository.parse(name)
-        self._check(caller, "read" if request.method in _READING and kind != "upload" else "write", repository)
-        handled = found[kind] or ""
+        repository = Repository.parse(found["name"].lower() if is_reading else found["name"])
+        self._check(caller, "read" if is_reading else "write", repository)
+        handled = found[kind]
         match kind:
             case "manifest":
                 return await self._manifest(request, repository, handled)
@@ -114,18 +112,20 @@ class OCIDialect:
                 return page(request, "tags", tags, name=found["name"])
             case "blob":
                 return await self._blobs.blob(request, repository, handled)
+            case "uploads":
+                return await self._blobs.begin(request, repository, self._readable(caller))
             case _:
-                readable = self._readable(caller)
-                return await self._blobs.upload(request, repository, handled, readable)
+                return await self._blobs.upload(request, repository, handled)
 
     def _check(self, caller: Caller, action: Action, repository: Repository) -> None:
         if action == "write" and self._door.is_read_only:
             raise ServingError("DENIED", "this registry is only read")
         if caller.may(action, repository):
             return
-        if caller.is_known or not self._door.challenge:
-            raise ServingError("DENIED", f"{repository}: not for you to {action}")
-        raise ServingError("UNAUTHORIZED", f"{repository}: who may {action} it has to say who he is")
+        if caller.is_asked:
+            raise ServingError("UNAUTHORIZED", f"{repository}: who may {action} it has to say who he is")
+        cure = "" if caller.is_known else self._door.cure
+        raise ServingError("DENIED", f"{repository}: not for you to {action}{cure}")
 
     def _readable(self, caller: Caller) -> Callable[[str | None], Iterator[Repository]]:
         """Of all repositories, or the one that is named, those that the caller may read."""
@@ -137,9 +137,10 @@ class OCIDialect:
         return found
 
     def _listing(self, request: Request, caller: Caller) -> Response:
-        if request.method not in _READING:
-            raise ServingError("UNSUPPORTED", f"{request.method} is not for this")
-        return page(request, "repositories", [str(one) for one in self._readable(caller)(None)])
+        found = [str(one) for one in self._readable(caller)(None)]
+        if not found and caller.is_asked:
+            raise ServingError("UNAUTHORIZED", "nothing is shared here; say who you are")
+        return page(request, "repositories", found)
 
     async def _manifest(self, request: Request, repository: Repository, reference: str) -> Response:
         match request.method:
@@ -205,7 +206,7 @@ def _given(request: Request, served: Served) -> Response:
         "ETag": f'"{served.digest}"',
         "Content-Type": served.media_type,
     }
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    if is_had(headers["ETag"], request.headers):
         return Response(status_code=304, headers=headers)
     return Response(served.raw, headers=headers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from ...store.errors import BlobNotFoundError, InvalidNameError
 from ...store.repository import Repository
 from .filebody import FileBody
 from .oci_reply import HEADERS, refused
-from .stream import pour
+from .stream import announced, pour
 
 Readable: TypeAlias = "Callable[[str | None], Iterator[Repository]]"
 """Of all repositories, or the one that is named, those that the client may read."""
@@ -45,23 +45,17 @@ class BlobHandlers:
         if request.method == "DELETE":
             await asyncio.to_thread(self._catalog.delete_blob, repository, digest)
             return Response(status_code=202, headers=HEADERS)
-        store = self._catalog.store
-        sha256 = await asyncio.to_thread(self._catalog.blob, repository, digest)
-        size = await asyncio.to_thread(store.blobs.size, sha256)
+        file = await asyncio.to_thread(self._catalog.open, repository, digest)
         headers = {
             **HEADERS,
             "Docker-Content-Digest": str(digest),
             # Ollama's clients take the reply to be a redirect, and ask for the blob's parts where this says.
             "Location": f"/v2/{repository}/blobs/{digest}",
         }
-        return FileBody(store.blobs.path(sha256), size or 0, etag=f'"{digest}"', headers=headers)
+        return FileBody(file, etag=f'"{digest}"', headers=headers)
 
-    async def upload(self, request: Request, repository: Repository, name: str, readable: Readable) -> Response:
-        """Begin an upload, or go on with one."""
-        if not name:
-            if request.method != "POST":
-                raise ServingError("UNSUPPORTED", f"{request.method} is for an upload that was begun")
-            return await self._begin(request, repository, readable)
+    async def upload(self, request: Request, repository: Repository, name: str) -> Response:
+        """Go on with an upload, or say how far it is."""
         with await self._opened(repository, name) as upload:
             match request.method:
                 case "GET":
@@ -71,12 +65,11 @@ class BlobHandlers:
                     return Response(status_code=204, headers=HEADERS)
                 case "PATCH":
                     return await self._append(request, repository, upload)
-                case "PUT":
-                    return await self._end(request, repository, upload)
                 case _:
-                    raise ServingError("UNSUPPORTED", f"{request.method} is for beginning an upload")
+                    return await self._end(request, repository, upload)
 
-    async def _begin(self, request: Request, repository: Repository, readable: Readable) -> Response:
+    async def begin(self, request: Request, repository: Repository, readable: Readable) -> Response:
+        """Begin an upload, unless the blob is here to be mounted, or comes with the request."""
         query = request.query_params
         if "mount" in query:
             digest, source = read_digest(query["mount"]), query.get("from")
@@ -119,13 +112,13 @@ class BlobHandlers:
 
     async def _receive(self, request: Request, repository: Repository, upload: Upload) -> Response | None:
         """Write the body to the upload; a reply where it is not the part that comes next."""
-        start, declared = upload.size, _length(request.headers)
+        start, declared = upload.size, announced(request)
         if text := request.headers.get("content-range"):
             found = _INTERVAL.fullmatch(text.strip())
             first, last = map(int, found.groups()) if found else (-1, -1)
             if first != start or last < first:
                 why = f"the upload has {start} bytes, so the next is {start}"
-                return refused(ServingError("RANGE_INVALID", why), _where(repository, upload))
+                return refused(ServingError("BLOB_UPLOAD_INVALID", why, status=416), _where(repository, upload))
             if declared not in (None, last - first + 1):
                 raise ServingError("SIZE_INVALID", "Content-Range and Content-Length differ")
             declared = last - first + 1
@@ -144,11 +137,6 @@ class BlobHandlers:
             await asyncio.to_thread(upload.truncate, start)
             raise
         return None
-
-
-def _length(headers: Mapping[str, str]) -> int | None:
-    text = headers.get("content-length", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _where(repository: Repository, upload: Upload) -> dict[str, str]:

@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0"}
 """By which old clients tell a registry."""
 _LONGEST_PAGE = 10_000
+_SAID_WITH = {
+    "UNAUTHORIZED": {"WWW-Authenticate": 'Basic realm="corral"'},
+    "TOOMANYREQUESTS": {"Retry-After": "2"},
+}
+"""Headers that go with an error."""
 
 
 def refused(error: CorralError, headers: Mapping[str, str] | None = None) -> Response:
@@ -32,7 +37,9 @@ def refused(error: CorralError, headers: Mapping[str, str] | None = None) -> Res
     one: dict[str, object] = {"code": error.code, "message": str(error)}
     if error.detail is not None:
         one["detail"] = error.detail
-    return JSONResponse({"errors": [one]}, error.status, {**HEADERS, **(headers or {})})
+    return JSONResponse(
+        {"errors": [one]}, error.status, {**HEADERS, **_SAID_WITH.get(error.code, {}), **(headers or {})}
+    )
 
 
 def page(request: Request, key: str, entries: Sequence[str], **fields: object) -> Response:
@@ -43,7 +50,7 @@ def page(request: Request, key: str, entries: Sequence[str], **fields: object) -
     query = request.query_params
     text = query.get("n", str(_LONGEST_PAGE))
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ServingError("PAGINATION_NUMBER_INVALID", "n is a whole number", detail={"n": text[:80]})
+        raise ServingError("UNSUPPORTED", "n is a whole number", detail={"n": text[:80]}, status=400)
     count = min(int(text), _LONGEST_PAGE)
     rest = [entry for entry in entries if entry > query["last"]] if "last" in query else list(entries)
     shown, headers = rest[:count], dict(HEADERS)

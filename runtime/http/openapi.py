@@ -59,7 +59,7 @@ def document() -> Mapping[str, Any]:
             "title": "Corral",
             "version": API_LEVEL,
             "description": "The APIs of Ollama, OpenAI and Anthropic over the models of this machine."
-            " HEAD is answered wherever GET is.",
+            " HEAD is answered where GET is, but not by `/api/ps`, `/api/status` and `/v1/models`.",
         },
         "tags": [{"name": name, "description": text} for name, text in said["tags"].items()],
         "security": [{}, *({name: list[str]()} for name in said["security"])],

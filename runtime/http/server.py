@@ -28,19 +28,19 @@ _PATIENCE = 1.5
 """Seconds that clients have to take the last of their answers when the server stops."""
 _BACKLOG = 512
 _HINTS = {
-    errno.EADDRINUSE: "another server is running there; stop it, or choose another address with OLLAMA_HOST",
-    errno.EACCES: "this user may not listen on that port; choose another with OLLAMA_HOST",
+    errno.EADDRINUSE: "another server is running there; stop it, or choose another address with {}",
+    errno.EACCES: "this user may not listen on that port; choose another with {}",
 }
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises MachineError when the address cannot be had."""
+def bind(host: str, port: int, setting: str = "OLLAMA_HOST") -> socket.socket:
+    """A listening socket; `setting` is what says where. Raises MachineError when the address cannot be had."""
     try:
         listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=_BACKLOG
         )
     except OSError as cause:
-        hint = _HINTS.get(cause.errno or 0, "OLLAMA_HOST must name an address of this machine")
+        hint = _HINTS.get(cause.errno or 0, "{} must name an address of this machine").format(setting)
         reason = (cause.strerror or str(cause)).partition(" (while attempting")[0]  # what follows is the address again
         raise MachineError(f"{host}:{port}: cannot listen: {reason}", hint=hint) from None
     # For the connections: who vanished while he waits for an answer is noticed, and makes room.
@@ -49,9 +49,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 @contextmanager
-def bound_file(path: Path) -> Generator[socket.socket]:
+def bound_file(path: Path, setting: str = "OLLAMA_HOST") -> Generator[socket.socket]:
     """A socket that listens at a file, which is its owner's alone and goes with the block; one that nobody listens at any
-    more gives way. Raises MachineError.
+    more gives way. `setting` is what says where. Raises MachineError.
     """
     listener = socket.socket(socket.AF_UNIX)
     try:
@@ -65,10 +65,9 @@ def bound_file(path: Path) -> Generator[socket.socket]:
         made = path.lstat()
     except OSError as cause:
         listener.close()
-        hint = _HINTS.get(
-            cause.errno or 0, "OLLAMA_HOST=unix:///PATH must name a file in a folder that this user may write"
-        )
-        raise MachineError(f"{path}: cannot listen: {cause.strerror or cause}", hint=hint) from None
+        hint = _HINTS.get(cause.errno or 0, "{}=unix:///PATH must name a file in a folder that this user may write")
+        reason = cause.strerror or cause
+        raise MachineError(f"{path}: cannot listen: {reason}", hint=hint.format(setting)) from None
     try:
         yield listener
     finally:

@@ -7,7 +7,6 @@ its client goes away, and when the server stops.
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
 import logging
 import threading
@@ -18,12 +17,12 @@ from typing import TypeAlias
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ...store.errors import BugError, CorralError, FileError, InputError, MachineError
+from ...store.errors import BugError, CorralError
 from ...store.progress import Progress, Report
 from ..engine.process import StoppingError
 from ..pacing import Paced
-from ..schedule.pool import RETRY_AFTER, BusyError
-from .errors import ollama_body, status_of
+from ..schedule.pool import BusyError
+from .errors import managing_body
 from .stream import line, respond, while_connected
 
 Work: TypeAlias = Callable[[Report], object]
@@ -33,34 +32,7 @@ _MOST = 64
 """Works at once; each has several threads."""
 _EVERY = 0.1
 """Seconds between two lines about one blob."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOG = logging.getLogger(__name__)
-
-
-class ForbiddenError(InputError):
-    """What this server was told not to do."""
-
-
-class NoRoomError(MachineError):
-    """The disk has no room for it."""
-
-
-def managing_error(error: CorralError) -> Response:
-    """Ollama's error reply, of a route that changes what is stored: with the hint too, and 403 and 507 among its statuses."""
-    headers = {"Retry-After": str(RETRY_AFTER)} if isinstance(error, BusyError) else None
-    return JSONResponse(_body(error), _status_of(error), headers)
-
-
-def _status_of(error: CorralError) -> int:
-    if isinstance(error, ForbiddenError):
-        return 403
-    if isinstance(error, NoRoomError) or (isinstance(error, FileError) and error.errno in _FULL):
-        return 507
-    return status_of(error)
-
-
-def _body(error: CorralError) -> dict[str, object]:
-    return ollama_body(error) | ({"hint": error.hint} if error.hint else {})
 
 
 class Operations:
@@ -89,7 +61,7 @@ class Operations:
             media_type="application/x-ndjson",
             said=lambda _: {},
             encode=lambda step: [line({**step.to_json()})],
-            encode_error=lambda error: line(_body(error)),
+            encode_error=lambda error: line(managing_body(error)),
         )
 
     def close(self) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -17,15 +17,46 @@ from ...store.errors import CorralError, InputError
 from ..dialogue.parts import Called, Content
 from ..engine.protocol import TokenLogprobs
 from ..request import Done, Event, Said, Started
+from ..schedule.pool import BusyError
 from .types import MAX_BODY
 
 _T = TypeVar("_T")
 _PIECE = 1 << 20
 """Bytes that are worth a change of threads."""
+_SMALL = 256 << 10
+"""Bytes of a body for which there is always room, so that those who send much keep nobody else out."""
 
 
 class BodyTooLargeError(InputError):
     """A request body that this server does not take in."""
+
+
+class Room:
+    """Memory for bodies that are being read, of all requests together. For use in one event loop."""
+
+    def __init__(self, size: int) -> None:
+        self._free = size
+
+    @contextmanager
+    def share(self) -> Generator[Callable[[int], None]]:
+        """To be told how long one of them is by now; it raises BusyError where that is too much. Ends with the block."""
+        held = 0
+
+        def grow(size: int) -> None:
+            nonlocal held
+            more = max(size - _SMALL, 0) - held
+            if more > self._free:
+                raise BusyError
+            self._free -= more
+            held += more
+
+        try:
+            yield grow
+        finally:
+            self._free += held
+
+
+_ROOM = Room(1 << 30)  # bytes
 
 
 def client_of(request: Request) -> str:
@@ -33,14 +64,27 @@ def client_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+def announced(request: Request) -> int | None:
+    """How many bytes the client says its body has."""
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
 async def read_body(request: Request) -> bytes:
-    """The whole body. Raises BodyTooLargeError above MAX_BODY bytes."""
+    """The whole body. Raises BodyTooLargeError above MAX_BODY bytes, BusyError while others send too much."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise BodyTooLargeError(f"request body of more than {MAX_BODY} bytes")
+    _check(announced(request) or 0)
+    with _ROOM.share() as grow:
+        async for chunk in request.stream():
+            body += chunk
+            _check(len(body))
+            grow(len(body))
     return bytes(body)
+
+
+def _check(size: int) -> None:
+    if size > MAX_BODY:
+        raise BodyTooLargeError(f"request body of more than {MAX_BODY} bytes")
 
 
 async def pour(request: Request, write: Callable[[memoryview], object], check: Callable[[int], object]) -> int:

@@ -6,7 +6,8 @@ where they are when that one hangs up.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Generator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...store.errors import InputError, InvalidNameError
+from ...store.errors import CorralError, InputError, InvalidNameError
 from ...store.local import Store
 from ...store.name import DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, Name
 from ...store.progress import Progress, Report
-from .errors import answering
-from .statuses import ForbiddenError, Operations, managing_error
+from .discretion import discreetly, unreadable
+from .errors import ForbiddenError, answering, managing_error
+from .statuses import Operations
 from .stream import read_body
 from .types import TransferRequest, decode
 
@@ -69,16 +71,15 @@ class Transfers:
     def fetch(self, name: Name, report: Report, *, insecure: bool = False) -> None:
         """Bring a model into the store. Raises ForbiddenError, and what the registries' client raises."""
         from ...registry.pull import pull
-        from ...registry.remote import Access
 
-        access = self._registries() or Access()
-        host = access.host(name.host).lower()
-        if self._pull_from and host not in self._pull_from:
-            allowed = ", ".join(sorted(self._pull_from))
-            raise ForbiddenError(
-                f"models are not pulled from {host} here, only from {allowed}; CORRAL_PULL_FROM of the server says so"
-            )
-        pull(name, self._store, insecure=insecure, access=access, report=report)
+        with self._access() as access:
+            host = access.host(name.host).lower()
+            if self._pull_from and host not in self._pull_from:
+                allowed = ", ".join(sorted(self._pull_from))
+                raise ForbiddenError(
+                    f"models are not pulled from {host} here, only from {allowed}; CORRAL_PULL_FROM of the server says so"
+                )
+            pull(name, self._store, insecure=insecure, access=access, report=report)
 
     def _send(self, wanted: str, report: Report, *, insecure: bool) -> None:
         from ...registry.push import push
@@ -88,7 +89,25 @@ class Transfers:
         except InvalidNameError as error:
             report(Progress("retrieving manifest"))  # as in Ollama, it is the stream that says what is wrong
             raise InputError(f"unqualified name: {_qualified(wanted)}", hint=error.hint) from None
-        push(name, self._store, insecure=insecure, access=self._registries(), report=report)
+        with self._access() as access:
+            push(name, self._store, insecure=insecure, access=access, report=report)
+
+    @contextmanager
+    def _access(self) -> Generator[Access]:
+        """How registries are reached now. Raises MachineError where this server's settings are what is wrong."""
+        from ...registry.loginfile import Logins
+        from ...registry.remote import Access
+
+        try:
+            access = self._registries() or Access()
+        except CorralError as error:
+            raise unreadable(error) from None
+        remotes = [access.otherwise, *access.remotes.values()]
+        files = [file for remote in remotes for file in (remote.ca_file, remote.client_cert, remote.client_key)]
+        files += access.logins.paths if isinstance(access.logins, Logins) else ()
+        files += [access.signing_key.path] if access.signing_key else []
+        with discreetly([self._store.root, *filter(None, files)]):
+            yield access
 
 
 def read_name(text: str) -> Name:

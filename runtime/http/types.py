@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import msgspec
 
 from ...modelfile.template.conversation import Think
 from ...store.errors import InputError
 from ..request import read_think
+from ..schedule.duration import parse_duration
 from .messages import WireMessage
 
 MAX_BODY = 128 << 20
+_COSTLY = b",:[{\\"
+"""What each value of a JSON body, each field, and each escape needs at least one of."""
+_MOST_COSTLY = 1_000_000
+"""More would take seconds in which nobody else is served, and gigabytes."""
 
 
-class ModelRequest(msgspec.Struct, kw_only=True):
+class Loading(msgspec.Struct, kw_only=True):
+    """How a model is loaded and run, which requests of every dialect may say in Ollama's words."""
+
+    options: dict[str, Any] | None = None
+    """Such as num_ctx; where a dialect has a word of its own, that wins."""
+    keep_alive: float | str | None = None
+
+    @property
+    def lasting(self) -> float | None:
+        """Seconds that the model is to stay loaded. Raises InputError."""
+        return None if self.keep_alive is None else parse_duration(self.keep_alive)
+
+
+class ModelRequest(Loading, kw_only=True):
     """What every request of Ollama's API may say."""
 
     model: str | None = None
     name: str | None = None
     """The older spelling of `model`."""
-    options: dict[str, Any] | None = None
-    keep_alive: float | str | None = None
     stream: bool | None = None
     format: Any = None
     think: Any = None
@@ -52,7 +68,7 @@ class GenerateRequest(ModelRequest, kw_only=True):
     suffix: str | None = None
     system: str | None = None
     template: str | None = None
-    context: list[int] | None = None
+    context: list[Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]] | None = None
     raw: bool | None = None
     images: list[str] | None = None
 
@@ -134,8 +150,12 @@ def decode(body: bytes, kind: type[_T]) -> _T:
     """
     if not body.strip():
         raise InputError("missing request body")
+    if len(body) - len(body.translate(None, _COSTLY)) > _MOST_COSTLY:
+        raise InputError("the request body has too many values")
     try:
-        text = _SURROGATE.sub(lambda found: found[1] or "\\ufffd", body.decode("utf-8", "replace"))
+        text = body.decode("utf-8", "replace")
+        if "\\ud" in text or "\\uD" in text:
+            text = _SURROGATE.sub(lambda found: found[1] or "\\ufffd", text)
         value, _ = _DECODER.raw_decode(text.lstrip("\ufeff \t\r\n"))
         return msgspec.convert(_folded(value), kind)
     except RecursionError:

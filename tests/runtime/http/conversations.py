@@ -5,7 +5,6 @@ with the headers that are written there and no others but those that HTTP asks f
 from __future__ import annotations
 
 import json
-import struct
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 from tests.conftest import ROOT, Cli
 from tests.runtime.conftest import PATIENCE, FakeServer
 from tests.runtime.http.test_answers import TEMPLATE
-from tests.weights import UINT, chat_template, gguf, pair
+from tests.runtime.weights import create, create_embedder
+from tests.weights import chat_template
 
 GOLDEN = sorted((ROOT / "tests" / "golden" / "clients").glob("*.json"))
 CONTEXT = 4096
@@ -91,23 +91,12 @@ def store_models(folder: Path) -> Path:
     gaps, `embed` embeds.
     """
     cli = Cli(folder / "models", folder)
-    pooling = pair("bert.pooling_type", UINT, struct.pack("<I", 1))
     jinja = chat_template("{% for message in messages %}{{ message.content }}{% endfor %}{# tools #}")
-    for name, weights in {
-        "clever": gguf(context=CONTEXT),
-        "plain": gguf(context=CONTEXT + 1),
-        "fim": gguf(context=CONTEXT + 2),
-        "jinja": gguf(jinja, context=CONTEXT + 3),
-        "embed": gguf(pooling, architecture="bert", context=64),
-    }.items():
-        (folder / f"{name}.gguf").write_bytes(weights)
-    stops = 'PARAMETER stop "<|im_end|>"\nPARAMETER stop "two words"\nPARAMETER num_ctx 2048\n'
-    for name, rest in {
-        "clever": f'TEMPLATE """{TEMPLATE}"""\n',
-        "plain": "TEMPLATE {{ .System }} {{ .Prompt }}\n",
-        "fim": f"TEMPLATE <pre>{{{{ .Prompt }}}}<suf>{{{{ .Suffix }}}}<mid>\n{stops}",
-        "jinja": "",
-        "embed": "",
-    }.items():
-        cli.ok("create", name, "-f", "-", stdin=f"FROM ./{name}.gguf\n{rest}")
+    stops = 'PARAMETER stop "<|im_end|>"\nPARAMETER stop "two words"\nPARAMETER num_ctx 2048'
+    infill = f"TEMPLATE <pre>{{{{ .Prompt }}}}<suf>{{{{ .Suffix }}}}<mid>\n{stops}"
+    create(cli, "clever", modelfile=f'TEMPLATE """{TEMPLATE}"""', context=CONTEXT)
+    create(cli, "plain", modelfile="TEMPLATE {{ .System }} {{ .Prompt }}", context=CONTEXT + 1)
+    create(cli, "fim", modelfile=infill, context=CONTEXT + 2)
+    create(cli, "jinja", jinja, context=CONTEXT + 3)
+    create_embedder(cli, "embed")
     return cli.models

@@ -264,6 +264,14 @@ def test_error_a_refusal_says_why_in_json(fake: FakeServer, path: str) -> None:
     assert fake.ask("GET", "/api/tags", Host="foo.local").status_code == 200
 
 
+def test_a_web_page_may_read_what_headers_say(fake: FakeServer) -> None:
+    body = {"model": "tiny", "prompt": "x" * 100_000 + "say:a;", "options": {"num_ctx": 64}}
+    headers = fake.ask("POST", "/api/generate", body, Origin="http://localhost:3000").headers
+    ours = {name.lower() for name in headers if name.lower().startswith("x-corral-")}
+    assert ours == {"x-corral-num-ctx", "x-corral-truncated"}
+    assert ours <= set(headers["Access-Control-Expose-Headers"].lower().split(","))
+
+
 def test_errors_are_readable_for_a_web_page_too(fake: FakeServer) -> None:
     missing = fake.ask("POST", "/api/chat", {"model": "nope"}, Origin="http://localhost:3000")
     assert missing.status_code == 404

@@ -36,6 +36,7 @@ def clever(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> Generator[
     folder = tmp_path_factory.mktemp("clever")
     cli = Cli(folder / "models", folder)
     create(cli, "clever", modelfile=f'TEMPLATE """{TEMPLATE}"""', context=4096)
+    create(cli, "channels", modelfile='TEMPLATE """{{ .Prompt }}<|start|>assistant{{/* <|channel|><|message|> */}}"""')
     with serve(models=cli.models) as server:
         yield server
 
@@ -93,6 +94,14 @@ def test_generate_tells_thoughts_apart(clever: FakeServer) -> None:
     assert "".join(chunk["response"] for chunk in chunks) == "Yes"
 
 
+@pytest.mark.parametrize("think", [None, False])
+def test_a_model_that_always_thinks_tells_it_unless_it_was_not_to(clever: FakeServer, think: object) -> None:
+    text = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Yes.<|return|>"
+    message = chat(clever, text, model="channels", think=think)["message"]
+    thought = {} if think is False else {"thinking": "Hm."}
+    assert message == {"role": "assistant", "content": "Yes."} | thought
+
+
 def test_without_thinking_and_tools_the_text_is_what_the_model_wrote(clever: FakeServer) -> None:
     assert chat(clever, think=False)["message"] == {"role": "assistant", "content": THOUGHT}
     assert "tool_calls" not in chat(clever, tools=[])["message"]
@@ -102,6 +111,7 @@ def test_a_completion_has_reasoning_and_calls_as_text(clever: FakeServer) -> Non
     (choice,) = completion(clever, tools=[WEATHER])["choices"]
     message = choice["message"]
     assert (message["reasoning"], message["content"]) == ("I could ask.\n", "Let me see.")
+    assert message["reasoning_content"] == message["reasoning"]
     assert choice["finish_reason"] == "tool_calls"
     first, _ = message["tool_calls"]
     assert (first["type"], first["index"], first["function"]["name"]) == ("function", 0, "weather")
@@ -115,7 +125,8 @@ def test_a_streamed_completion_has_one_call_in_a_chunk(clever: FakeServer) -> No
     assert [[call["index"] for call in some] for some in calls] == [[0], [1]]
     assert all(json.loads(some[0]["function"]["arguments"])["days"] == [1, 2] for some in calls)
     assert [choice["finish_reason"] for choice in choices] == [None] * (len(choices) - 1) + ["tool_calls"]
-    assert "".join(choice["delta"].get("reasoning", "") for choice in choices) == "I could ask.\n"
+    for name in ("reasoning", "reasoning_content"):
+        assert "".join(choice["delta"].get(name, "") for choice in choices) == "I could ask.\n"
     assert [("role" in choice["delta"]) for choice in choices] == [True] + [False] * (len(choices) - 1)
 
 
@@ -153,6 +164,31 @@ def test_a_tools_answer_names_the_tool_however_it_says_so(clever: FakeServer, na
     body = {"model": "clever", "messages": talk, "tools": [WEATHER], "_debug_render_only": True}
     rendered = clever.post("/api/chat", body).json()["_debug_info"]["rendered_template"]
     assert "tool:rain(weather)" in rendered
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ('{"city": "Ulm"}', '{"city":"Ulm"}'),
+        ("", "{}"),
+        ("null", "{}"),
+        ("Ulm", '{"arguments":"Ulm"}'),
+        ("{", '{"arguments":"{"}'),
+        ("[1]", '{"arguments":"[1]"}'),
+        ("[" * 100_000, '{"arguments":"[[['),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_was_called_is_shown_to_the_model_whatever_it_was_called_with(
+    clever: FakeServer, written: str, shown: str
+) -> None:
+    talk = [
+        {"role": "assistant", "tool_calls": [{"function": {"name": "weather", "arguments": written}}]},
+        {"role": "user", "content": "Well?"},
+    ]
+    body = {"model": "clever", "messages": talk, "_debug_render_only": True, "truncate": False}
+    rendered = clever.post("/api/chat", body).json()["_debug_info"]["rendered_template"]
+    assert f'{{"name": "weather", "arguments": {shown}' in rendered
 
 
 @pytest.mark.parametrize("top", [0, 3, 20])
@@ -204,11 +240,17 @@ def test_an_older_completion_goes_on_with_a_prompt(clever: FakeServer) -> None:
     (choice,) = whole["choices"]
     assert (whole["object"], choice["text"], choice["finish_reason"]) == ("text_completion", "yes", "stop")
     assert choice["logprobs"]["tokens"] == ["y", "e", "s"]
-    echoed = clever.post(path, body | {"echo": True, "max_tokens": 2}).json()["choices"][0]
+    echoed = clever.post(path, body | {"echo": True, "max_tokens": 2, "logprobs": None}).json()["choices"][0]
     assert (echoed["text"], echoed["finish_reason"]) == ("say:yes;ye", "length")
     chunks = [chunk["choices"][0] for chunk in events(clever.post(path, body | {"stream": True}))]
     assert "".join(chunk["text"] for chunk in chunks) == "yes"
     assert chunks[-1]["finish_reason"] == "stop"
+
+
+def test_error_the_probabilities_of_an_echo(clever: FakeServer) -> None:
+    reply = clever.post("/v1/completions", {"model": "clever", "prompt": "say:yes;", "logprobs": 0, "echo": True})
+    assert (reply.status_code, reply.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert "logprobs of an echoed prompt" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("prompt", [None, 5, [], ["a", "b"], [1, 2], [["a"]]])
@@ -231,8 +273,14 @@ def test_what_was_said_before_goes_on_from_its_tokens(clever: FakeServer) -> Non
     assert "context" not in clever.post("/api/generate", body | {"raw": True}).json()
 
 
-def test_error_tokens_that_the_model_does_not_have(clever: FakeServer) -> None:
-    for context in ([999_999], [-1]):
-        reply = clever.post("/api/generate", {"model": "clever", "prompt": "say:yes;", "context": context})
-        assert reply.status_code == 400
-        assert "tokens that the model does not have" in reply.json()["error"]
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        *((token, "tokens that the model does not have") for token in (999_999, -1, (1 << 63) - 1, -(1 << 63))),
+        *((token, "invalid request body: Expected `int`") for token in (1 << 63, 1 << 64, 10**30, -(10**30))),
+    ],
+)
+def test_error_tokens_that_the_model_does_not_have(clever: FakeServer, token: int, says: str) -> None:
+    reply = clever.post("/api/generate", {"model": "clever", "prompt": "say:yes;", "context": [token]})
+    assert reply.status_code == 400
+    assert says in reply.json()["error"]

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.conftest import Cli
-from tests.runtime.conftest import FakeServer, Serve
+from tests.runtime.conftest import FakeServer, Serve, eventually
 from tests.runtime.http.test_answers import ARGUMENTS, CALL, TEMPLATE, THOUGHT
 from tests.runtime.weights import create
 
@@ -160,7 +160,7 @@ def test_an_empty_answer_has_no_blocks(fake: FakeServer) -> None:
     ("options", "answer", "reason"),
     [
         ({"max_tokens": 3}, "one", "max_tokens"),
-        ({"stop_sequences": ["two", "€"]}, "one ", "end_turn"),
+        ({"options": {"stop": ["€"], "num_predict": 1}}, "one ", "end_turn"),
         ({"stop_sequences": []}, "one € two", "end_turn"),
         (
             {"temperature": 0, "top_p": 1, "top_k": 5, "tools": [], "tool_choice": {"type": "auto"}},
@@ -176,6 +176,36 @@ def test_an_empty_answer_has_no_blocks(fake: FakeServer) -> None:
 def test_options_are_honoured(fake: FakeServer, options: dict[str, object], answer: str, reason: str) -> None:
     reply = fake.post(PATH, body(**options)).json()
     assert (reply["content"], reply["stop_reason"]) == ([{"type": "text", "text": answer}], reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "met"),
+    [
+        ("one two", [" ", "two"], " "),
+        ("one", ["</s>"], "</s>"),  # a special token
+        ("one<end>", None, None),  # the model's own
+        ("one", ["two"], None),
+        ("one", [""], None),
+    ],
+)
+def test_a_stop_sequence_that_is_met_is_said(
+    fake: FakeServer, text: str, stops: list[str] | None, met: str | None
+) -> None:
+    asked = body(f"say:{text};", model="twin", stop_sequences=stops)
+    whole = fake.post(PATH, asked).json()
+    reason = "stop_sequence" if met else "end_turn"
+    assert whole["content"] == [{"type": "text", "text": "one"}]
+    assert (whole["stop_reason"], whole["stop_sequence"]) == (reason, met)
+    _, last = joined(events(fake.post(PATH, asked | {"stream": True})))
+    assert last["delta"] == {"stop_reason": reason, "stop_sequence": met}
+
+
+def test_how_the_model_is_loaded_may_be_said_in_ollamas_words(serve: Serve) -> None:
+    with serve() as fake:
+        reply = fake.post(PATH, body(options={"num_ctx": 128}, keep_alive=0))
+        assert reply.headers["X-Corral-Num-Ctx"] == "128"
+        eventually(fake.is_idle)
+        assert fake.options[0].num_ctx == 128
 
 
 def test_thoughts_text_and_calls_are_blocks(clever: FakeServer) -> None:

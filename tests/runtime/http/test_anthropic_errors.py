@@ -57,6 +57,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"tool_choice": {"type": "tool"}, "tools": [WEATHER]}, "which is not among the tools"),
     ({"tool_choice": {"type": "some"}}, 'invalid tool_choice type "some"'),
     ({"tool_choice": "auto"}, "Expected `object | null`"),
+    ({"mcp_servers": [{"type": "url", "url": "https://a.example"}]}, "mcp_servers is not supported; use tools"),
     (user(IMAGE), "images are not supported"),
     (user({"type": "tool_result", "tool_use_id": "t", "content": [IMAGE]}), "images are not supported"),
     (user({"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}}), "please use base64"),

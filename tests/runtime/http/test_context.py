@@ -63,13 +63,22 @@ def test_what_fits_is_not_spoken_of(fake: FakeServer, path: str) -> None:
     assert not {"truncated", "num_ctx"} & set(reply.json())
 
 
+@pytest.mark.parametrize(("spare", "said"), [(1, None), (0, "messages=1, tokens=0")])
+def test_whole_messages_go_where_no_token_is_left_to_the_answer(fake: FakeServer, spare: int, said: str | None) -> None:
+    talk = [{"role": role, "content": "Hm."} for role in ("system", "user", "assistant")]
+    body = {"model": "tiny", "messages": [*talk, QUESTION], "stream": False}
+    tokens = fake.post("/api/chat", body).json()["prompt_eval_count"]
+    reply = fake.post("/api/chat", body | {"options": {"num_ctx": tokens + spare, "num_predict": 1}})
+    assert reply.headers.get("X-Corral-Truncated") == said
+
+
 @pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
 def test_error_whoever_wants_nothing_left_out_is_told_what_does_not_fit(fake: FakeServer, path: str) -> None:
     reply = fake.post(path, body(path, truncate=False))
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert "the prompt is longer than the context length currently available to the model" in error
-    assert "tokens, it holds 200" in error
+    assert "tokens and one of the answer, it holds 200" in error
 
 
 @ALL
@@ -78,7 +87,7 @@ def test_error_a_model_may_want_nothing_left_out(serve: Serve, cli: Cli, path: s
     with serve(models=cli.models) as server:
         reply = server.post(path, body(path) | {"model": "strict"})
         assert reply.status_code == 400, reply.text
-        assert "tokens, it holds 200" in reply.text
+        assert "tokens and one of the answer, it holds 200" in reply.text
 
 
 def test_a_context_that_the_model_has_not_is_made_smaller_and_that_is_told(fake: FakeServer) -> None:

@@ -22,7 +22,7 @@ from gguf import PoolingType
 from tests.conftest import Cli
 from tests.runtime.conftest import FakeServer, Serve, eventually, kill
 from tests.runtime.engine.minilm import CONTEXT, MiniLM, installed
-from tests.weights import UINT, gguf, pair
+from tests.runtime.weights import create, create_embedder
 
 TOO_LONG = "x" * 200
 
@@ -32,11 +32,8 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with `embed`, whose texts have 64 tokens at most, and `talk`, which generates."""
     folder = tmp_path_factory.mktemp("embeds")
     cli = Cli(folder / "models", folder)
-    pooling = pair("bert.pooling_type", UINT, struct.pack("<I", 1))
-    (folder / "embed.gguf").write_bytes(gguf(pooling, architecture="bert", context=64))
-    (folder / "talk.gguf").write_bytes(gguf())
-    for name in ("embed", "talk"):
-        cli.ok("create", name, "-f", "-", stdin=f"FROM ./{name}.gguf\n")
+    create_embedder(cli, "embed")
+    create(cli, "talk")
     return cli.models
 
 
@@ -161,6 +158,15 @@ def test_error_of_a_model_that_is_not_there(server: FakeServer) -> None:
 def test_error_of_a_model_that_generates(server: FakeServer, path: str, field: str) -> None:
     said = refusal(server.post(path, {"model": "talk", field: "a"}), 501)
     assert said == '"talk" does not support embeddings: ask an embedding model, e.g. all-minilm'
+
+
+@pytest.mark.parametrize("given", [{}, {"input": ""}, {"input": []}])
+def test_asked_for_nothing_any_model_is_only_loaded(serve: Serve, stored: Path, given: dict[str, object]) -> None:
+    with serve(models=stored) as server:
+        reply = server.post("/api/embed", {"model": "talk", "keep_alive": 60, **given})
+        assert (reply.status_code, reply.json()) == (200, {"model": "talk", "embeddings": []})
+        assert server.post("/api/embeddings", {"model": "talk"}).json() == {"embedding": []}
+        assert server.starts == ["talk:latest"]
 
 
 @pytest.mark.parametrize(("text", "words"), [("nan;", "NaN or Inf"), ("fail;", "code -3")])

@@ -90,15 +90,6 @@ def error_of(reply: requests.Response, status: int) -> str:
             'think must be a boolean or string ("high", "medium", "low", "max", true, or false)',
         ),
         (
-            "/api/chat",
-            {
-                "model": "tiny",
-                "messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}],
-            },
-            400,
-            'the arguments of a call of "f" are no JSON object',
-        ),
-        (
             "/api/generate",
             GENERATE | {"format": "xml"},
             400,

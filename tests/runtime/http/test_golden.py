@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -12,20 +11,9 @@ from typing import Any
 import pytest
 
 from tests.runtime.conftest import FakeServer, Serve
-from tests.runtime.http.conversations import CONTEXT, GOLDEN, requests_of, send, store_models
+from tests.runtime.http.conversations import CONTEXT, GOLDEN, requests_of, send
 
 ULM = {"city": "Ulm"}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return store_models(tmp_path_factory.mktemp("golden"))
-
-
-@pytest.fixture(scope="module")
-def server(serve: Serve, models: Path) -> Generator[FakeServer]:
-    with serve(models=models) as running:
-        yield running
 
 
 def calls_of(chunks: list[dict[str, Any]]) -> list[tuple[str, Any]]:
@@ -143,6 +131,7 @@ def test_nextchat(server: FakeServer) -> None:
     assert "clever:latest" in {one["id"] for one in send(server, "nextchat", "models").good()["data"]}
     seen = deltas(send(server, "nextchat", "chat").events())
     assert "".join(delta.get("content", "") for delta in seen) == "Wait."
+    assert "".join(delta.get("reasoning_content", "") for delta in seen) == "Hm."
     (call,) = [call for delta in seen for call in delta.get("tool_calls", ())]
     assert (call["type"], call["function"]) == ("function", {"name": "weather", "arguments": '{"city":"Ulm"}'})
     assert send(server, "nextchat", "newer_model_names").good()["choices"][0]["message"]["content"] == "one two"

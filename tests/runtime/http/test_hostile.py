@@ -123,7 +123,7 @@ def test_error_deep_nesting_is_an_answer_or_a_client_error(
 
 
 def test_error_too_many_stop_texts_are_refused(fake: FakeServer) -> None:
-    for count in (257, 1_000_000):
+    for count in (257, 900_000):
         stop = [f"stop {number}" for number in range(count)]
         reply = fake.post("/api/generate", GENERATE | {"options": {"stop": stop}})
         assert reply.status_code == 400
@@ -185,6 +185,17 @@ def test_a_large_prompt_is_cut_and_a_huge_one_refused(fake: FakeServer) -> None:
     reply = fake.post("/api/generate", GENERATE | {"prompt": "x" * (9 << 20)})
     assert reply.status_code == 400
     assert "the prompt has" in reply.json()["error"]
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b'{"a":1},', b'"a",', b"0,", b'"\\n\\n",'])
+def test_error_more_values_than_anybody_needs_are_refused(fake: FakeServer, value: bytes) -> None:
+    body = b'{"model":"tiny","prompt":"say:fine;","stream":false,"x":[' + value * (1_000_000 // len(value)) + b"0]}"
+    assert answer(fake.post("/api/generate", body)) == "fine"
+    body = body.replace(value, value * len(value), 1_000_000 // len(value))
+    for path in ("/api/generate", "/v1/chat/completions"):
+        reply = fake.post(path, body)
+        assert reply.status_code == 400
+        assert "the request body has too many values" in reply.text
 
 
 def test_error_a_body_without_end_is_refused(fake: FakeServer) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import requests
-from corral.runtime.http.app import MANAGING
 from corral.runtime.http.keys import needed_scope, presented
 from corral.store.keys import Keys
 from starlette.datastructures import Headers
@@ -62,6 +61,17 @@ MANAGED = [
     ("POST", "/health"),
     ("PATCH", "/metrics"),
 ]
+MANAGING = frozenset(
+    {
+        ("POST", "/api/blobs/{digest}"),
+        ("POST", "/api/copy"),
+        ("POST", "/api/create"),
+        ("DELETE", "/api/delete"),
+        ("POST", "/api/pull"),
+        ("POST", "/api/push"),
+    }
+)
+"""Method and path of the routes that change what is stored, or have it go elsewhere."""
 OPEN = [("GET", "/"), ("HEAD", "/"), ("GET", "/health"), ("HEAD", "/health"), ("OPTIONS", "/api/pull")]
 
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import ExitStack
 
 import pytest
-from corral.runtime.http import limits
+from corral.runtime.http import limits, stream
 from corral.runtime.http.limits import Limits, StalledBodyError, most_connections, stalled
+from corral.runtime.http.types import MAX_BODY
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -130,6 +131,12 @@ def test_error_a_body_that_trickles(impatient: Running) -> None:
         assert said.startswith(b"HTTP/1.1 408 ")
 
 
+def test_error_much_at_once_buys_no_long_silence(impatient: Running) -> None:
+    with impatient.connection() as connection:
+        connection.sendall(head("/swallow", 10**6) + b"x" * 100_000)
+        assert ends(connection, PATIENT).startswith(b"HTTP/1.1 408 ")
+
+
 def test_a_body_that_gets_on_may_take_longer(impatient: Running) -> None:
     piece = b"x" * 4096  # four seconds' worth
     with impatient.connection() as connection:
@@ -165,6 +172,29 @@ def test_after_an_early_answer_the_connection_can_be_used_once_the_body_is_in(im
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
         connection.sendall(b"def" + head("/swallow", 1) + b"x")
         assert b'{"bytes":1}' in connection.recv(4096)
+
+
+def test_who_ends_the_body_after_the_answer_and_says_no_more_is_not_waited_for(impatient: Running) -> None:
+    with impatient.connection() as connection:
+        connection.settimeout(PATIENT)
+        connection.sendall(head("/refuse", 10) + b"abcde")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
+        connection.sendall(b"fghij")
+        assert ends(connection, PATIENT) == b""
+
+
+def test_a_body_that_was_begun_before_the_last_answer_ended_may_take_its_time(impatient: Running) -> None:
+    piece = b"x" * 4096
+    with impatient.connection() as connection:
+        connection.sendall(b"GET /drip HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.sendall(head("/swallow", 6 * len(piece), "Connection: close") + b"x" * 5)
+        said = b""
+        while not said.endswith(b"\r\n0\r\n\r\n"):
+            said += connection.recv(4096)
+        for part in (piece[5:], *[piece] * 5):
+            time.sleep(SOON / 3)
+            connection.sendall(part)
+        assert b'{"bytes":24576}' in received(connection)
 
 
 def test_error_more_connections_than_may_be(impatient: Running) -> None:
@@ -232,6 +262,57 @@ def test_error_a_head_without_end(fake: FakeServer) -> None:
             for number in range(10_000):
                 connection.sendall(b"X-%d: %s\r\n" % (number, b"x" * 1000))
                 time.sleep(0.001)
+
+
+CHUNKED = b"POST /swallow HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("beside", [b"0\r\nX: ", b"0\r\n", b"1;"], ids=["trailer", "trailers", "chunk"])
+def test_error_what_comes_with_a_body_without_end(fake: FakeServer, beside: bytes) -> None:
+    more = b"X: y\r\n" * 10_000 if beside == b"0\r\n" else b"x" * 60_000
+    host, _, port = fake.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as connection:
+        connection.sendall(CHUNKED.replace(b"/swallow", b"/api/chat") + beside)
+        with pytest.raises(OSError):  # noqa: PT012 - as above
+            for _ in range(400):
+                connection.sendall(more)
+
+
+def test_a_body_may_come_in_very_many_or_very_large_pieces(impatient: Running) -> None:
+    for body, size in (
+        (b"1;x=y\r\nz\r\n" * 100_000, 100_000),
+        (b"%x\r\n%s\r\n" % (16 << 20, b"x" * (16 << 20)), 16 << 20),
+    ):
+        with impatient.connection() as connection:
+            connection.sendall(CHUNKED + body + b"0\r\nX-Trailer: x\r\n\r\n" + head("/swallow", 0, "Connection: close"))
+            said = received(connection)
+            assert b'{"bytes":%d}' % size in said
+            assert b'{"bytes":0}' in said
+
+
+def test_error_a_body_that_says_it_is_too_large_is_not_waited_for(fake: FakeServer) -> None:
+    host, _, port = fake.url.removeprefix("http://").partition(":")
+    for path in ("/api/chat", "/api/pull", "/v1/chat/completions", "/v1/messages"):
+        with socket.create_connection((host, int(port)), timeout=PATIENT) as connection:
+            connection.sendall(head(path, MAX_BODY + 1))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+def test_error_bodies_that_are_too_large_together(fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = 1 << 20
+    monkeypatch.setattr(stream, "_ROOM", stream.Room(room))
+    host, _, port = fake.url.removeprefix("http://").partition(":")
+    blanks = b" " * room + b"{}"
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as first:
+        first.sendall(head("/api/chat", 2 * room) + blanks)
+        eventually(lambda: fake.ask("POST", "/api/chat", blanks).status_code == 503)
+        for path, shape in (("/api/chat", str), ("/v1/chat/completions", dict)):
+            reply = fake.ask("POST", path, blanks)
+            assert (reply.status_code, reply.headers["Retry-After"]) == (503, "5")
+            assert isinstance(reply.json()["error"], shape)
+            assert fake.ask("POST", path, blanks[-(200 << 10) :]).status_code == 400
+    eventually(lambda: fake.ask("POST", "/api/chat", blanks).status_code == 400)
+    assert [fake.ask("POST", "/api/chat", blanks).status_code for _ in range(3)] == [400] * 3
 
 
 def test_as_many_connections_as_there_may_be_files() -> None:

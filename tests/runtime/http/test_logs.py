@@ -162,12 +162,21 @@ def test_error_a_bug_is_a_500_with_its_id(fake_models: Path, lines: Lines) -> No
     async def wrong(_: Any) -> Any:
         raise ZeroDivisionError
 
-    app.router.add_route("/wrong", wrong)
+    said = "internal error: ZeroDivisionError"
+    bodies: dict[str, dict[str, Any]] = {
+        "/wrong": {"error": said, "kind": "bug"},
+        "/v1/wrong": {"error": {"message": said, "type": "api_error", "param": None, "code": None}},
+        "/v1/messages/wrong": {"type": "error", "error": {"type": "api_error", "message": said}},
+    }
+    for path in bodies:
+        app.router.add_route(path, wrong)
     with running(app) as run:
-        reply = run.fake.ask("GET", "/wrong")
-    assert (reply.status_code, reply.json()["kind"]) == (500, "bug")
-    assert one(lines)["request_id"] == reply.headers["X-Request-Id"]
-    assert one(lines)["status"] == 500
+        replies = {path: run.fake.ask("GET", path) for path in bodies}
+    for path, entry in zip(bodies, lines.entries, strict=True):
+        reply = replies[path]
+        assert reply.status_code == entry["status"] == 500
+        assert reply.json().items() >= bodies[path].items()
+        assert entry["request_id"] == reply.headers["X-Request-Id"]
 
 
 def test_other_records_are_json_too() -> None:

@@ -34,6 +34,13 @@ def test_head_is_answered_without_a_body(fake: FakeServer, path: str) -> None:
     assert (reply.status_code, reply.content) == (200, b"")
 
 
+@pytest.mark.parametrize("path", ["/api/ps", "/api/status", "/v1/models", "/v1/models/tiny", "/api/chat"])
+def test_error_head_is_not_answered_where_ollama_does_not(fake: FakeServer, path: str) -> None:
+    reply = fake.ask("HEAD", path)
+    assert (reply.status_code, reply.content) == (405, b"")
+    assert "HEAD" not in reply.headers["Allow"]
+
+
 def test_the_version_is_digits_and_dots(fake: FakeServer) -> None:
     version = fake.get("/api/version")["version"]
     assert version == API_LEVEL

@@ -165,10 +165,6 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"tool_choice": "required"}, "tool_choice is required, and there are no tools"),
         ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, 'tool_choice names "f"'),
         ({"tool_choice": "sometimes"}, "invalid tool_choice"),
-        (
-            {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
-            'the arguments of a call of "f" are no JSON object',
-        ),
         ({"messages": [{"role": "assistant", "tool_calls": [5]}]}, "Expected `object`"),
         (body([{"type": "image_url", "image_url": {"url": "data:"}}]), "invalid image input"),
         (
@@ -200,3 +196,11 @@ def test_error_a_model_that_dies_while_it_streams_ends_the_stream_with_an_error(
         assert error["type"] == "api_error"
         assert "unexpectedly stopped: signal: SIGKILL" in error["message"]
         assert fake.post(PATH, body()).json()["choices"][0]["message"]["content"] == "one € two"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_error_one_of_several_answers_that_fails_ends_the_others(serve: Serve, *, stream: bool) -> None:
+    with serve(seconds=0.3, slots=1, max_queue=1) as fake:
+        assert fake.post(PATH, body("say:;")).status_code == 200
+        check_error(fake.post(PATH, body("endless", n=3, stream=stream)), 503, "api_error")
+        assert fake.post(PATH, body("say:;")).status_code == 200, "else one has the slot still, and one waits"

@@ -307,9 +307,9 @@ def test_images_are_shown_and_counted(server: FakeServer, body: dict[str, Any], 
 def test_an_image_takes_768_tokens_of_the_context(server: FakeServer) -> None:
     seen = {"role": "user", "content": "a", "images": ["aGk="]}
     body = chat("seeing", seen, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"})
-    tokens = 1 + len("[user|a][assistant|b][user|c]") + 768
-    assert shown(server, body | {"options": {"num_ctx": tokens - 1}}) == "[assistant|b][user|c]"
-    reply = server.post("/api/chat", {**body, "options": {"num_ctx": tokens}, "_debug_render_only": True}).json()
+    tokens = 1 + len("[user|a][assistant|b][user|c]") + 768  # and one is left to the answer
+    assert shown(server, body | {"options": {"num_ctx": tokens}}) == "[assistant|b][user|c]"
+    reply = server.post("/api/chat", {**body, "options": {"num_ctx": tokens + 1}, "_debug_render_only": True}).json()
     assert reply["_debug_info"]["image_count"] == 1
 
 
@@ -323,8 +323,8 @@ def test_of_a_long_chat_the_newest_is_kept_to_the_token(server: FakeServer) -> N
     for count in range(1, 10):
         left = "".join(f"[{'assistant' if i % 2 else 'user'}|{text}]" for i, text in list(enumerate(said))[-count:])
         tokens = 1 + len(f"{left}think=false")
-        assert kept(tokens) == said[-count:]
-        assert kept(tokens - 1) == said[-max(1, count - 1) :]
+        assert kept(tokens + 1) == said[-count:]  # one is left to the answer
+        assert kept(tokens) == said[-max(1, count - 1) :]
 
 
 def test_a_chat_that_is_cut_keeps_its_system_message(server: FakeServer) -> None:

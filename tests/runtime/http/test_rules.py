@@ -8,7 +8,6 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +22,7 @@ from corral.runtime.inference import EngineDefaults
 from corral import Store
 from tests.conftest import CORRAL, Cli, free_port
 from tests.runtime.conftest import FakeServer, Serve, kill
-from tests.runtime.http.conversations import CONTEXT, store_models
+from tests.runtime.http.conversations import CONTEXT
 from tests.runtime.http.running import running
 from tests.runtime.http.test_answers import THOUGHT, WEATHER, said
 from tests.runtime.http.test_generate import lines
@@ -33,17 +32,6 @@ GENERATE: dict[str, Any] = {"model": "clever", "prompt": "say:<think>Hm.</think>
 BOTH = pytest.mark.parametrize(("path", "body"), [("/api/chat", CHAT), ("/api/generate", GENERATE)])
 NEWEST_MINIMUM = (0, 13, 4)
 """Of all clients that ask for one."""
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return store_models(tmp_path_factory.mktemp("rules"))
-
-
-@pytest.fixture(scope="module")
-def server(serve: Serve, models: Path) -> Generator[FakeServer]:
-    with serve(models=models) as running:
-        yield running
 
 
 def filled(chunk: dict[str, Any]) -> list[str]:
