@@ -30,23 +30,14 @@ def engine_defaults(settings: Settings) -> EngineDefaults:
         num_ctx=settings.count("CONTEXT_LENGTH", 0),
         num_thread=settings.count("NUM_THREAD", 0),
         deterministic=settings.flag("DETERMINISTIC"),
-        keep_alive=_duration(settings, "KEEP_ALIVE"),
+        keep_alive=settings.seconds("KEEP_ALIVE", 300.0),
         flash_attention=settings.flag("FLASH_ATTENTION") if settings.text("FLASH_ATTENTION") else None,
         kv_cache_type=_cache_type(settings),
-        load_timeout=_duration(settings, "LOAD_TIMEOUT"),
+        load_timeout=settings.seconds("LOAD_TIMEOUT", 300.0),
         gpu_overhead=settings.count("GPU_OVERHEAD", 0),
         spread=settings.flag("SCHED_SPREAD"),
         truncates=settings.flag("TRUNCATE") if settings.text("TRUNCATE") else True,
     )
-
-
-def _duration(settings: Settings, name: str) -> float:
-    from ..runtime.schedule.duration import parse_duration
-
-    try:
-        return parse_duration(settings.text(name) or "5m")
-    except InputError as error:
-        raise InputError(f"{settings.variable(name)}: {error}", hint=error.hint) from None
 
 
 def _cache_type(settings: Settings) -> str:

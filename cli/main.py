@@ -46,8 +46,13 @@ VERBS = (
     "doctor",
     "bench",
     "keys",
+    "registry",
 )
-GROUPS = {"remote": ("tags", "inspect", "referrers", "copy", "rm"), "keys": ("add", "list", "rm")}
+GROUPS = {
+    "remote": ("tags", "inspect", "referrers", "copy", "rm"),
+    "keys": ("add", "list", "rm"),
+    "registry": ("serve",),
+}
 """Verbs that have verbs of their own: in the COMMANDS of the group's file, or each in a file of the group's folder."""
 ALIASES = {"ls": "list", "start": "serve"}
 

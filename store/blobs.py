@@ -64,7 +64,7 @@ class BlobStore:
     def own_path(self, digest: Digest) -> Path:
         """Where the blob is in this very store, or would be. Raises InvalidDigestError."""
         shown, spare = self.places(digest)
-        return spare if spare.exists() and not shown.exists() else shown
+        return shown if shown.exists() or not spare.exists() else spare
 
     def places(self, digest: Digest) -> tuple[Path, Path]:
         """Where Ollama too would find the blob, and where it does not look. Raises InvalidDigestError."""

@@ -72,10 +72,10 @@ def write_whole(path: Path, data: bytes, ingest_folder: Path, *, is_durable: boo
             if is_durable:
                 os.fsync(file.fileno())
         for attempt in range(5):
-            make_folders(path.parent)
             try:
+                make_folders(path.parent)
                 temporary.rename(path)
-            except FileNotFoundError:  # a concurrent delete removed the folder it had just emptied
+            except (FileNotFoundError, FileExistsError):  # a concurrent delete removed the folder it had just emptied
                 if attempt == 4:
                     raise
             else:

@@ -22,7 +22,7 @@ from .blobs import BlobStore
 from .digest import Digest
 from .errors import InvalidDigestError, InvalidManifestError, system_errors
 from .kept import Kept
-from .repositories import Repositories
+from .repositories import LEAST_AGE, Repositories
 from .repository import Repository
 from .tags import Tags
 
@@ -137,7 +137,8 @@ def _collect_debris(blobs: BlobStore, uploads: Path, oldest: float, result: Coll
     partial += [
         (path, oldest) for path in _files(blobs.partial_folder) if not locks.is_held(blobs.busy_file(path.stem))
     ]
-    sent = [(path, oldest) for path in _files(uploads) if not locks.is_held(path)]
+    # A client may be between two requests.
+    sent = [(path, min(oldest, time.time() - LEAST_AGE)) for path in _files(uploads) if not locks.is_held(path)]
     for path, newest in temporary + partial + sent:
         with _looked_at(path):
             status = path.lstat()

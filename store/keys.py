@@ -25,14 +25,14 @@ from .files import open_regular, put_private
 
 Scope: TypeAlias = Literal["infer", "manage"]
 SCOPES: tuple[Scope, ...] = ("infer", "manage")
-"""To use models; to change what models there are, which includes using them."""
+"""To use models; to change what models there are, which includes using them, and all of the registry server."""
 _PREFIX = "ck_"
 _MAX_BYTES = 1 << 20
 _MAX_SECRET = 256
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What is kept of a key."""
 
     name: str
@@ -42,6 +42,10 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ending: str
     """Its last four letters, for people."""
     sha256: str
+    read: tuple[str, ...] = ()
+    """Patterns of the registry server's repositories that it may read."""
+    write: tuple[str, ...] = ()
+    """Those that it may write too."""
 
     def allows(self, scope: Scope) -> bool:
         """Whether it is good for that."""
@@ -81,17 +85,18 @@ class Keys:
         wanted = _hash(secret[:_MAX_SECRET])
         found: Key | None = None
         for key in self.all():
-            if hmac.compare_digest(key.sha256, wanted):
+            if hmac.compare_digest(key.sha256.encode(), wanted.encode()):
                 found = key
         return found
 
-    def add(self, name: str, scopes: Sequence[Scope]) -> str:
+    def add(self, name: str, scopes: Sequence[Scope], *, read: Sequence[str] = (), write: Sequence[str] = ()) -> str:
         """Make a key and give it; it is nowhere else. Raises InputError for a name that is taken or none, FileError."""
         if not _NAME.fullmatch(name):
             raise InputError(f"{shown(name)}: not a name for a key", hint="use up to 64 letters, digits, dots, dashes")
         secret = _PREFIX + secrets.token_urlsafe(32)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        key = Key(name, tuple(scope for scope in SCOPES if scope in scopes), created, secret[-4:], _hash(secret))
+        ordered: tuple[Scope, ...] = tuple(scope for scope in SCOPES if scope in scopes)
+        key = Key(name, ordered, created, secret[-4:], _hash(secret), tuple(read), tuple(write))
         with self._held():
             known = self.all()
             if any(other.name == name for other in known):

@@ -14,18 +14,20 @@ import os
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
 from .digest import Digest
-from .errors import CorralError, InvalidDigestError, InvalidNameError, system_errors
-from .files import make_folders, sync_folder, sync_folders, write_whole
+from .errors import InvalidDigestError, InvalidManifestError, InvalidNameError, system_errors
+from .files import make_folders, write_whole
 from .manifest import MAX_MANIFEST_BYTES
 from .repository import Repository, is_tag
+from .repository_files import content, lasting, listed, removed
 
 LEAST_AGE = 3600.0
-"""Seconds that a blob stays which was sent and is named by no manifest yet, however young a collection's limit is."""
+"""Seconds that a blob stays which is being sent, or was and is named by no manifest yet, however young a collection's limit
+is."""
 _MAX_LINE = 2 << 20
 _RENEWED_AFTER = 600.0
 
@@ -57,7 +59,6 @@ class Repositories:
     """The repositories of one store root. Who changes them keeps the collector away."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
         self._oci = root / ".corral" / "oci"
         self.folder = self._oci / "repositories"
         self.uploads_folder = self._oci / "uploads"
@@ -66,7 +67,7 @@ class Repositories:
 
     def __iter__(self) -> Iterator[Repository]:
         """Every repository that something was given to."""
-        yield from _listed(self.folder, Repository.from_filename)
+        yield from listed(self.folder, Repository.from_filename)
 
     def has(self, repository: Repository) -> bool:
         """Whether something is there."""
@@ -79,29 +80,25 @@ class Repositories:
 
     def entry(self, repository: Repository, digest: Digest) -> Entry | None:
         """What is known of a manifest; None where it is not here, or damaged."""
-        with contextlib.suppress(*_HARMED), self._manifest(repository, digest).open("rb") as file:
-            return msgspec.json.decode(file.readline(_MAX_LINE), type=Entry)
-        return None
+        line = content(self._manifest(repository, digest), lambda file: file.readline(_MAX_LINE))
+        return _decoded(line, Entry)
 
     def manifest(self, repository: Repository, digest: Digest) -> tuple[Entry, bytes] | None:
         """A manifest with its bytes; None where it is not here, or damaged."""
-        with contextlib.suppress(*_HARMED), self._manifest(repository, digest).open("rb") as file:
-            entry = msgspec.json.decode(file.readline(_MAX_LINE), type=Entry)
-            raw = file.read(MAX_MANIFEST_BYTES + 1)
-            if hashlib.new(digest.algorithm, raw).hexdigest() == digest.hex:
-                return entry, raw
-        return None
+        line, _, raw = (content(self._manifest(repository, digest), _whole) or b"").partition(b"\n")
+        entry = _decoded(line, Entry)
+        return (entry, raw) if entry and hashlib.new(digest.algorithm, raw).hexdigest() == digest.hex else None
 
     def remove(self, repository: Repository, digest: Digest) -> bool:
         """Forget a manifest, and the tags that point at it; whether there was one."""
         for tag, tagged in self.tags(repository):
             if tagged.digest == str(digest):
                 self.untag(repository, tag)
-        return self._unlink(self._manifest(repository, digest))
+        return removed(self._manifest(repository, digest))
 
     def manifests(self, repository: Repository) -> Iterator[Digest]:
         """The manifests, in the order of their digests."""
-        yield from _listed(self._of(repository, "manifests"), Digest.from_filename)
+        yield from listed(self._of(repository, "manifests"), Digest.from_filename)
 
     def tag(self, repository: Repository, tag: str, tagged: Tagged) -> None:
         """Point a tag at a manifest."""
@@ -109,13 +106,11 @@ class Repositories:
 
     def tagged(self, repository: Repository, tag: str) -> Tagged | None:
         """What a tag points at; None where there is none."""
-        with contextlib.suppress(*_HARMED):
-            return msgspec.json.decode(self._tag(repository, tag).read_bytes(), type=Tagged)
-        return None
+        return _decoded(content(self._tag(repository, tag), _whole), Tagged)
 
     def untag(self, repository: Repository, tag: str) -> bool:
         """Remove a tag; whether there was one."""
-        return self._unlink(self._tag(repository, tag))
+        return removed(self._tag(repository, tag))
 
     def replaced(self, repository: Repository, tag: str, model: str) -> None:
         """The store's tag points at this model now, "" for none: if that is another than was given, what was given goes.
@@ -149,7 +144,7 @@ class Repositories:
 
     def tags(self, repository: Repository) -> Iterator[tuple[str, Tagged]]:
         """The tags, in their order."""
-        for tag in _listed(self._of(repository, "tags"), _as_tag):
+        for tag in listed(self._of(repository, "tags"), _as_tag):
             if tagged := self.tagged(repository, tag):
                 yield tag, tagged
 
@@ -161,8 +156,9 @@ class Repositories:
                 if time.time() - path.stat().st_mtime > _RENEWED_AFTER:
                     os.utime(path)
             except FileNotFoundError:
-                make_folders(path.parent)
-                path.touch()
+                with lasting(path.parent):
+                    make_folders(path.parent)
+                    path.touch()
 
     def is_linked(self, repository: Repository, blob: Digest) -> bool:
         """Whether the blob was sent to the repository or mounted in it."""
@@ -171,11 +167,11 @@ class Repositories:
 
     def unlink(self, repository: Repository, blob: Digest) -> bool:
         """Have a blob belong to the repository no more; whether it did."""
-        return self._unlink(self._of(repository, "blobs") / blob.filename)
+        return removed(self._of(repository, "blobs") / blob.filename)
 
     def blobs(self, repository: Repository) -> Iterator[Digest]:
         """The blobs that belong to it."""
-        yield from _listed(self._of(repository, "blobs"), Digest.from_filename)
+        yield from listed(self._of(repository, "blobs"), Digest.from_filename)
 
     def alias(self, digest: Digest, sha256: Digest) -> None:
         """Note which blob it is that another digest names."""
@@ -186,8 +182,9 @@ class Repositories:
         """The sha256 of a blob by any digest of it; None where that is not known."""
         if digest.algorithm == "sha256":
             return digest
-        with contextlib.suppress(*_HARMED):
-            return Digest.parse((self._oci / digest.algorithm / digest.hex).read_text())
+        noted = content(self._oci / digest.algorithm / digest.hex, _whole) or b""
+        with contextlib.suppress(InvalidDigestError, UnicodeDecodeError):
+            return Digest.parse(noted.decode())
         return None
 
     def untagged(self) -> set[tuple[Repository, Digest]]:
@@ -206,11 +203,20 @@ class Repositories:
         return found
 
     def named(self, besides: Container[tuple[Repository, Digest]] = ()) -> set[Digest]:
-        """The sha256 of the blobs that manifests name, but for what only some of these do."""
-        entries = ((repository, entry) for repository in self for entry in self._entries(repository))
-        return self._named(
-            entry for repository, entry in entries if (repository, Digest.parse(entry.digest)) not in besides
-        )
+        """The sha256 of the blobs that manifests name, but for what only some of these do. Raises InvalidManifestError."""
+        found: set[Digest] = set()
+        for repository in self:
+            kept = (digest for digest in self.manifests(repository) if (repository, digest) not in besides)
+            found |= self._named(entry for digest in kept if (entry := self._sound(repository, digest)))
+        return found
+
+    def _sound(self, repository: Repository, digest: Digest) -> Entry | None:
+        """What is known of a manifest; None where it is not here any more. Raises InvalidManifestError."""
+        entry, path = self.entry(repository, digest), self._manifest(repository, digest)
+        if entry is None and path.exists():
+            why = "nothing was collected, because it may name any blob"
+            raise InvalidManifestError(f"{repository}@{digest}", why, hint=f"delete {path}, and push it again")
+        return entry
 
     def needed(self, older_than: float, besides: Container[tuple[Repository, Digest]] = ()) -> set[Digest]:
         """The same, and the blobs that were sent in the last `older_than` seconds."""
@@ -235,10 +241,10 @@ class Repositories:
             ):
                 with contextlib.suppress(OSError):
                     folder.rmdir()
-        for digest in list(_listed(self._oci / "sha512", lambda name: Digest("sha512", name))):
+        for digest in list(listed(self._oci / "sha512", lambda name: Digest("sha512", name))):
             sha256 = self.resolved(digest)
             if sha256 is None or not is_here(sha256):
-                self._unlink(self._oci / "sha512" / digest.hex)
+                removed(self._oci / "sha512" / digest.hex)
 
     def _of(self, repository: Repository, *parts: str) -> Path:
         return self.folder.joinpath(repository.filename, *parts)
@@ -250,35 +256,22 @@ class Repositories:
         return self._of(repository, "tags") / _as_tag(tag)
 
     def _write(self, path: Path, data: bytes) -> None:
-        with system_errors(path, "write to the store"):
+        with system_errors(path, "write to the store"), lasting(path.parent):
             write_whole(path, data, self._ingest)
-            sync_folders(path.parent, self._root)
-
-    def _unlink(self, path: Path) -> bool:
-        with system_errors(path, "delete"):
-            try:
-                path.unlink()
-            except (FileNotFoundError, NotADirectoryError):
-                return False
-            sync_folder(path.parent)
-        return True
 
 
-_HARMED = (OSError, ValueError, msgspec.MsgspecError, RecursionError, InvalidDigestError)
+def _whole(file: BinaryIO) -> bytes:
+    return file.read(_MAX_LINE + MAX_MANIFEST_BYTES)
+
+
+def _decoded(data: bytes | None, kind: type[_T]) -> _T | None:
+    """What a line says; None for what is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return msgspec.json.decode(data, type=kind) if data else None
+    return None
 
 
 def _as_tag(text: str) -> str:
     if not is_tag(text):
         raise InvalidNameError(text, "expected a tag of up to 128 letters, digits and _ - .")
     return text
-
-
-def _listed(folder: Path, read: Callable[[str], _T]) -> Iterator[_T]:
-    with system_errors(folder, "list"):
-        try:
-            names = sorted(entry.name for entry in os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-    for name in names:
-        with contextlib.suppress(CorralError):
-            yield read(name)

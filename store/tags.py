@@ -111,7 +111,7 @@ class Tags:
     def files(self, on_look: Callable[[str], object] = lambda _: None) -> Iterator[tuple[str, Name]]:
         """Path and name of every manifest file. Strings, because there may be many.
 
-        `on_look` hears of each folder, and of what else decides which files there are, before it is looked at.
+        `on_look` hears of each folder, and of all else that decides which files there are.
         """
 
         def entries(folder: str) -> list[os.DirEntry[str]]:

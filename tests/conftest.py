@@ -149,12 +149,13 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @contextmanager
-def serving(cli: Cli, **variables: str) -> Generator[str]:
-    """`corral serve` on a free port while the block runs; gives its URL."""
+def serving(cli: Cli, *command: str, **variables: str) -> Generator[str]:
+    """`corral serve`, or another command that does, on a free port while the block runs; gives its URL."""
     port = free_port()
+    address = f"127.0.0.1:{port}"
     process = subprocess.Popen(
-        [CORRAL, "serve"],
-        env=cli.environment | {"OLLAMA_HOST": f"127.0.0.1:{port}"} | variables,
+        [CORRAL, *(command or ("serve",))],
+        env=cli.environment | {"OLLAMA_HOST": address, "CORRAL_REGISTRY_HOST": address} | variables,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -189,6 +190,14 @@ def served_url(models_folder: Path) -> Generator[str]:
     """A server with the model `smol`."""
     with serving(Cli(models_folder, models_folder.parent)) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def embedded_registry(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The host of our own registry server, that is open to all."""
+    folder = tmp_path_factory.mktemp("embedded")
+    with serving(Cli(folder / "models", folder), "registry", "serve") as url:
+        yield url.removeprefix("http://")
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.conftest import CORRAL, ROOT, DockerRegistry, free_port
+from tests.conftest import CORRAL, ROOT, free_port
 
 README = (ROOT / "README.md").read_text()
 TOUR = README.split("## A tour\n")[1].split("\n## ")[0]
-READY = "until curl -sf http://127.0.0.1:$PORT/ >/dev/null; do sleep 0.1; done"
+READY = "until curl -sf http://ADDRESS/ >/dev/null; do sleep 0.1; done"
 
 
 def commands() -> list[str]:
@@ -33,14 +33,14 @@ def commands() -> list[str]:
     return found
 
 
-def test_the_tour_can_be_followed(docker_registry: DockerRegistry, tmp_path: Path) -> None:
+def test_the_tour_can_be_followed(tmp_path: Path) -> None:
     assert len(commands()) > 12
-    port = str(free_port())
+    port, registry = str(free_port()), f"127.0.0.1:{free_port()}"
     script = ["set -e", "trap 'kill $(jobs -p) 2>/dev/null' EXIT"]
     for command in commands():
-        script.append(command.replace("localhost:5000", docker_registry.host).replace("11434", port))
-        if command.endswith("&"):
-            script.append(READY)
+        script.append(command.replace("localhost:5000", registry).replace("~", str(tmp_path)).replace("11434", port))
+        if re.search(r"&( +#.*)?$", command):
+            script.append(READY.replace("ADDRESS", registry if "registry" in command else f"127.0.0.1:{port}"))
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "models").symlink_to((ROOT / "build" / "models").resolve())
     environment = {
@@ -48,7 +48,7 @@ def test_the_tour_can_be_followed(docker_registry: DockerRegistry, tmp_path: Pat
         "PATH": f"{CORRAL.parent}:{os.environ['PATH']}",
         "OLLAMA_HOST": f"127.0.0.1:{port}",
         "OLLAMA_MODELS": str(tmp_path / "models"),
-        "PORT": port,
+        "CORRAL_REGISTRY_HOST": registry,
     }
     assert shutil.which("curl")
     done = subprocess.run(

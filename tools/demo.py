@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -71,20 +70,14 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def ship(env: dict[str, str], folder: Path) -> None:
-    """Push to an OCI registry, remove, collect, pull back."""
-    program = shutil.which("docker-registry")
-    if not program:
-        print("\n(push and pull are skipped: no docker-registry on this machine; apt-get install docker-registry)")
-        return
+    """Push to a registry, of another store; remove, collect, pull back."""
     port = free_port()
-    config = folder / "registry.yml"
-    config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'registry'}}}}}\n"
-    )
-    with running([program, "serve", config], folder / "registry.log") as process:
-        wait_for(f"http://127.0.0.1:{port}/v2/", process, folder / "registry.log")
-        print(f"\n# an OCI registry listens on 127.0.0.1:{port}")
+    there = env | {"OLLAMA_MODELS": str(folder / "shared")}
+    log = folder / "registry.log"
+    print(f"\n$ OLLAMA_MODELS=shared corral registry serve --host 127.0.0.1:{port} &", flush=True)
+    with running([CORRAL, "registry", "serve", "--host", f"127.0.0.1:{port}"], log, there) as process:
+        wait_for(f"http://127.0.0.1:{port}/v2/", process, log)
+        print(log.read_text(), end="")
         remote = f"127.0.0.1:{port}/crew/pirate:v1"
         corral("cp", "pirate", remote, env=env)
         pushed = corral("push", remote, env=env)

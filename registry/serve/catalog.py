@@ -10,10 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
+from typing import BinaryIO
 
 from ...store import layout
 from ...store.digest import Digest
-from ...store.errors import InputError, InvalidDigestError, InvalidManifestError, ModelNotFoundError
+from ...store.errors import (
+    BlobNotFoundError,
+    InputError,
+    InvalidDigestError,
+    InvalidManifestError,
+    ModelNotFoundError,
+)
 from ...store.local import Store
 from ...store.manifest import MANIFEST_TYPE, Manifest
 from ...store.repositories import Tagged
@@ -76,9 +83,22 @@ class Catalog:
         """The sha256 of a blob that the repository has. Raises ServingError when it has no such blob."""
         sha256 = self.store.repositories.resolved(digest)
         is_its = sha256 and (self.store.repositories.is_linked(repository, sha256) or self._names(repository, sha256))
-        if not sha256 or not is_its or self.store.blobs.size(sha256) is None:
-            raise ServingError("BLOB_UNKNOWN", f"{repository}: no blob {digest}", detail={"digest": str(digest)})
+        blobs = self.store.blobs
+        if (
+            not sha256
+            or not is_its
+            or blobs.size(sha256) is None
+            or not blobs.links.is_intact(sha256, blobs.path(sha256))
+        ):
+            raise _no_blob(repository, digest)
         return sha256
+
+    def open(self, repository: Repository, digest: Digest) -> BinaryIO:
+        """The bytes of a blob that the repository has. Raises ServingError when it has no such blob."""
+        try:
+            return self.store.blobs.open(self.blob(repository, digest))
+        except BlobNotFoundError:  # removed this moment
+            raise _no_blob(repository, digest) from None
 
     def mount(self, repository: Repository, digest: Digest, sources: Iterator[Repository]) -> bool:
         """Have the repository have a blob that one of the others has, those that the client may read; whether it does."""
@@ -130,6 +150,16 @@ class Catalog:
             return self.store.find(name).manifest if name else None
         return None
 
+    def remove_model(self, repository: Repository, tag: str) -> None:
+        """Remove the model of the store that a tag is, if it is one. Raises ServingError where it is only read."""
+        try:
+            if name := repository.name(tag):
+                self.store.remove(name)
+        except ModelNotFoundError:
+            pass
+        except InputError as error:
+            raise ServingError("DENIED", str(error)) from None
+
     def _by_tag(self, repository: Repository, tag: str, accepts: Accepts) -> Served | None:
         model = self.model(repository, tag)
         tagged = self.store.repositories.tagged(repository, tag)
@@ -178,7 +208,7 @@ class Catalog:
         gone = bool(tagged and _is_current(tagged, model))
         self.store.repositories.untag(repository, tag)  # first: so the manifest is still there by its digest
         if model:
-            self._remove(repository, tag)
+            self.remove_model(repository, tag)
         return gone or model is not None
 
     def _delete(self, repository: Repository, digest: Digest) -> bool:
@@ -186,23 +216,14 @@ class Catalog:
         for tag, tagged in list(self.store.repositories.tags(repository)):
             model = self.model(repository, tag)
             if tagged.digest == str(digest) and model and _is_current(tagged, model):
-                self._remove(repository, tag)
+                self.remove_model(repository, tag)
                 found = True
         for tag, model in list(self._models(repository)):
-            if model.digest == digest:
-                self._remove(repository, tag)
+            wrapped = _wrapped(model)
+            if digest in (model.digest, wrapped and wrapped.digest):
+                self.remove_model(repository, tag)
                 found = True
         return self.store.repositories.remove(repository, digest) or found
-
-    def _remove(self, repository: Repository, tag: str) -> None:
-        name = repository.name(tag)
-        assert name
-        try:
-            self.store.remove(name)
-        except ModelNotFoundError:
-            pass  # removed this moment
-        except InputError as error:  # of a store that is only read
-            raise ServingError("DENIED", str(error)) from None
 
 
 def read_digest(text: str) -> Digest:
@@ -212,6 +233,10 @@ def read_digest(text: str) -> Digest:
     except InvalidDigestError:
         why = "a digest is sha256: and 64, or sha512: and 128, lower-case hex digits"
         raise ServingError("DIGEST_INVALID", why) from None
+
+
+def _no_blob(repository: Repository, digest: Digest) -> ServingError:
+    return ServingError("BLOB_UNKNOWN", f"{repository}: no blob {digest}", detail={"digest": str(digest)})
 
 
 def _is_current(tagged: Tagged, model: Manifest | None) -> bool:

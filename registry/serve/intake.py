@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from ...store import gguf, locks
@@ -14,7 +14,6 @@ from ...store.errors import (
     InputError,
     IntegrityError,
     InvalidManifestError,
-    ModelNotFoundError,
     shown,
 )
 from ...store.kept import MAX_BYTES, Original
@@ -33,9 +32,11 @@ MAX_TAGS = 100
 """That one request may set."""
 _KNOWN = {OCI_MANIFEST, MANIFEST_TYPE, OCI_INDEX, DOCKER_LIST}
 _MANIFESTS = {OCI_MANIFEST, MANIFEST_TYPE}
+_GENERIC = {"", "application/json", "application/octet-stream", "text/plain"}
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+"""By RFC 6838, part 4.2; it is given as a header."""
 _ELSEWHERE = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 """Layers that are not for registries; they may be absent."""
-_LONGEST_TYPE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,9 @@ class Intake:
             digest, tags = Digest.of(raw), [reference, *tags]
         for tag in tags:
             if not is_tag(tag):
-                raise ServingError("TAG_INVALID", f"{shown(tag)} is no tag: up to 128 letters, digits and _ - .")
+                raise ServingError("MANIFEST_INVALID", f"{shown(tag)} is no tag: up to 128 letters, digits and _ - .")
         if len(tags) > MAX_TAGS:
-            raise ServingError("TAG_INVALID", f"{len(tags)} tags, at most {MAX_TAGS} at once")
+            raise ServingError("MANIFEST_INVALID", f"{len(tags)} tags, at most {MAX_TAGS} at once")
         contents, media_type = self._read(raw, media_type)
         needed = self._needed(repository, contents)
         subject = contents.subject.descriptor.digest if contents.subject else None
@@ -89,8 +90,10 @@ class Intake:
                     store.lend(repository, blob)
                 with locks.shared(store.blobs.lock_file):
                     store.repositories.put(repository, entry, raw)
+                name = next(filter(None, map(repository.name, tags)), None)
+                model = self._model(name, entry, raw) if name else None
                 for tag in tags:
-                    self._tag(repository, tag, entry, raw)
+                    self._tag(repository, tag, entry, model)
             except BlobNotFoundError as error:
                 raise ServingError("MANIFEST_BLOB_UNKNOWN", str(error)) from None
         return Taken(digest, subject, tuple(tags))
@@ -100,23 +103,12 @@ class Intake:
         if len(raw) > MAX_MANIFEST_BYTES:
             why = f"a manifest of {len(raw)} bytes; at most {MAX_MANIFEST_BYTES} are taken"
             raise ServingError("SIZE_INVALID", why, status=413)
-        if len(media_type) > _LONGEST_TYPE:
-            raise ServingError("MANIFEST_INVALID", f"a media type has at most {_LONGEST_TYPE} characters")
         try:
-            contents = Contents.parse(raw, "manifest")
-            agreed = agreed_type(contents, media_type, "manifest")
-            if not agreed:
-                media_type = agreed = OCI_INDEX if contents.manifests else OCI_MANIFEST
-            elif not media_type or contents.media_type.lower() == agreed:
-                media_type = contents.media_type or media_type
-            if agreed in _MANIFESTS and contents.config is None:
-                raise InvalidManifestError("manifest", "it has no config")
-            if agreed in _KNOWN - _MANIFESTS and contents.config:
-                raise InvalidManifestError("manifest", "it has a config, as no index has")
+            contents, media_type = _understood(raw, media_type)
         except InvalidManifestError as error:
-            if media_type and media_type.lower() not in _KNOWN and not _is_generic(media_type):
-                return Contents(), media_type
             raise ServingError("MANIFEST_INVALID", str(error)) from None
+        if not _TYPE.fullmatch(media_type):
+            raise ServingError("MANIFEST_INVALID", f"{shown(media_type)} is no media type")
         return contents, media_type
 
     def _needed(self, repository: Repository, contents: Contents) -> Mapping[Digest, Digest]:
@@ -141,18 +133,17 @@ class Intake:
             raise ServingError("MANIFEST_BLOB_UNKNOWN", f"{repository} has no blob {names}", detail=detail)
         return found
 
-    def _tag(self, repository: Repository, tag: str, entry: Entry, raw: bytes) -> None:
-        name = repository.name(tag)
-        model = self._model(name, entry, raw) if name else None
-        tagged = Tagged(entry.digest, str(model.digest) if model else "")
-        # First: where it ends in between, the tag is still what it was.
-        with locks.shared(self._store.blobs.lock_file):
-            self._store.repositories.tag(repository, tag, tagged)
-        if name and model:
-            self._store.tag(name, model)
-        elif name:
-            with suppress(ModelNotFoundError, InputError):
-                self._store.remove(name)
+    def _tag(self, repository: Repository, tag: str, entry: Entry, model: Manifest | None) -> None:
+        store, name = self._store, repository.name(tag)
+        tagged = Tagged(entry.digest, str(model.digest) if model and name else "")
+        with locks.keyed(store.blobs.busy_file(repository.filename)):
+            # First: where it ends in between, the tag is still what it was.
+            with locks.shared(store.blobs.lock_file):
+                store.repositories.tag(repository, tag, tagged)
+            if name and model:
+                store.tag(name, model)
+            else:
+                self._catalog.remove_model(repository, tag)
 
     def _model(self, name: Name, entry: Entry, raw: bytes) -> Manifest | None:
         """The manifest, in the store's form, of the model that it is; None where it is none, or one in several files."""
@@ -176,5 +167,21 @@ def _unmerged(_: Sequence[Digest]) -> Descriptor:
     raise InvalidManifestError("manifest", "its weights are in several files")
 
 
-def _is_generic(media_type: str) -> bool:
-    return media_type in ("application/json", "application/octet-stream", "text/plain")
+def _understood(raw: bytes, media_type: str) -> tuple[Contents, str]:
+    """What a manifest names, and its media type. Raises InvalidManifestError."""
+    try:
+        contents = Contents.parse(raw, "manifest")
+    except InvalidManifestError:
+        if media_type.lower() in _KNOWN | _GENERIC:
+            raise
+        return Contents(), media_type
+    agreed = agreed_type(contents, media_type, "manifest")
+    if not agreed:
+        media_type = agreed = OCI_INDEX if contents.manifests else OCI_MANIFEST
+    elif not media_type or contents.media_type.lower() == agreed:
+        media_type = contents.media_type or media_type
+    if agreed in _MANIFESTS and contents.config is None:
+        raise InvalidManifestError("manifest", "it has no config")
+    if agreed in _KNOWN - _MANIFESTS and contents.config:
+        raise InvalidManifestError("manifest", "it has a config, as no index has")
+    return contents, media_type

@@ -62,15 +62,8 @@ class Uploads:
         if not _ID.fullmatch(name) or not name.endswith(_bound_to(repository)):
             raise ServingError("BLOB_UPLOAD_UNKNOWN", "there is no such upload in this repository")
         path = self.folder / name
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise ServingError("BLOB_UPLOAD_UNKNOWN", "there is no such upload; it was ended, or expired") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise locks.BusyError from None
+        if (descriptor := _held(path)) is None:
+            raise ServingError("BLOB_UPLOAD_UNKNOWN", "there is no such upload; it was ended, or expired")
         size = os.fstat(descriptor).st_size
         hashed, running = self._hashes.pop(name, (-1, None))
         if not size:
@@ -85,14 +78,19 @@ class Uploads:
 
     def expire(self) -> None:
         """Remove the uploads that nobody goes on with."""
-        now = time.time()
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError):
-                status = path.stat()
-                limit = self._expiry if status.st_size else min(self._expiry, _EMPTY_EXPIRY)
-                if now - status.st_mtime > limit and not locks.is_held(path):
-                    path.unlink()
-                    self._hashes.pop(path.name, None)
+            with contextlib.suppress(FileNotFoundError, locks.BusyError):
+                if self._is_old(path.stat()) and (descriptor := _held(path)) is not None:
+                    try:
+                        if self._is_old(os.fstat(descriptor)):
+                            path.unlink()
+                            self._hashes.pop(path.name, None)
+                    finally:
+                        os.close(descriptor)
+
+    def _is_old(self, status: os.stat_result) -> bool:
+        limit = self._expiry if status.st_size else min(self._expiry, _EMPTY_EXPIRY)
+        return time.time() - status.st_mtime > limit
 
 
 class Upload:
@@ -196,6 +194,26 @@ class Upload:
         if offset != self.size:
             raise MachineError(f"{self._path}: {offset} bytes, expected {self.size}")
         return running
+
+
+def _held(path: Path) -> int | None:
+    """A descriptor of an upload's file with the lock on it; None when it is not there. Raises BusyError."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held it before may have made it a blob, or removed it.
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except BlockingIOError:
+        os.close(descriptor)
+        raise locks.BusyError from None
+    except FileNotFoundError:
+        pass
+    os.close(descriptor)
+    return None
 
 
 def _bound_to(repository: Repository) -> str:

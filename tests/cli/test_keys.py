@@ -44,6 +44,20 @@ def test_a_key_is_made_shown_once_listed_and_removed(keyed: tuple[Cli, dict[str,
     assert json.loads(cli.ok("keys", "list", "--json", **where)) == {"keys": []}
 
 
+def test_a_key_is_given_repositories_and_then_no_scope_unless_one_is_given(keyed: tuple[Cli, dict[str, str]]) -> None:
+    cli, where = keyed
+    cli.ok("keys", "add", "a", "--read", "crew/*", "--read", "word", "--write", "*/mine", **where)
+    cli.ok("keys", "add", "b", "--scope", "infer", "--write", "*", **where)
+    listed = json.loads(cli.ok("keys", "list", "--json", **where))["keys"]
+    assert [(key["scopes"], key.get("read"), key.get("write")) for key in listed] == [
+        ([], ["crew/*", "library/word"], ["*/mine"]),
+        (["infer"], None, ["*"]),
+    ]
+    table = cli.ok("keys", "list", **where)
+    assert "read crew/*, read library/word, write */mine" in table
+    assert "infer, write *" in table
+
+
 def test_keys_are_kept_among_the_users_settings(cli: Cli, tmp_path: Path) -> None:
     cli.ok("keys", "add", "a", XDG_CONFIG_HOME=str(tmp_path / "config"))
     assert (tmp_path / "config" / "corral" / "keys.json").is_file()
@@ -56,6 +70,8 @@ def test_keys_are_kept_among_the_users_settings(cli: Cli, tmp_path: Path) -> Non
         (["add", "a b"], 1, "not a name for a key"),
         (["add", "taken"], 1, "there is a key of this name"),
         (["add", "x", "--scope", "root"], 1, "no such scope"),
+        (["add", "x", "--read", "Crew/*"], 1, "no pattern of repositories"),
+        (["add", "x", "--write", ""], 1, "no pattern of repositories"),
         (["rm", "absent"], 1, "no such key"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,  # pyright: ignore[reportUnknownArgumentType, reportUnknownLambdaType]
@@ -132,6 +148,8 @@ def test_a_server_that_others_can_reach_warns_unless_it_has_keys(keyed: tuple[Cl
         assert "may use and change its models" in said[1]
     with exposed(cli, CORRAL_ALLOW_MANAGE="1", **where) as said:
         assert "may use and change its models" in said[1]
+    with exposed(cli, CORRAL_ALLOW_MANAGE="no", **where) as said:
+        assert "may use its models" in said[1]
     cli.ok("keys", "add", "a", **where)
     with exposed(cli, **where) as said:
         assert said[1] == ""

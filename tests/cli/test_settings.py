@@ -101,6 +101,31 @@ def test_flags_are_on_for_anything_but_gos_words_for_false(text: str, *, on: boo
     assert Settings({"OLLAMA_DEBUG": text}).flag("DEBUG") is on
 
 
+@pytest.mark.parametrize(
+    ("words", "is_given"),
+    [
+        (("1", "t", "T", "true", "True", "TRUE", "y", "yes", "on", "On"), True),
+        (("", " ", "0", "f", "F", "false", "False", "FALSE", "n", "no", "No", "off"), False),
+    ],
+)
+def test_what_opens_the_server_takes_a_yes(words: tuple[str, ...], *, is_given: bool) -> None:
+    for word in words:
+        assert Settings({"CORRAL_ALLOW_MANAGE": word}).consent("ALLOW_MANAGE") is is_given
+
+
+@pytest.mark.parametrize("word", ["2", "never", "disabled", "none", "-", "no way", "ja"])
+def test_error_a_word_that_is_neither_yes_nor_no_opens_nothing(word: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings({"OLLAMA_ALLOW_MANAGE": word}).consent("ALLOW_MANAGE")
+    assert str(caught.value) == f'OLLAMA_ALLOW_MANAGE: "{word}" says neither yes nor no'
+    assert caught.value.hint == "write 1 for yes, or 0 for no"
+
+
+def test_error_a_server_does_not_start_on_half_a_word(cli: Cli) -> None:
+    said = cli.error(1, "serve", OLLAMA_HOST="127.0.0.1:0", CORRAL_ALLOW_MANAGE="maybe")
+    assert 'CORRAL_ALLOW_MANAGE: "maybe" says neither yes nor no' in said
+
+
 def test_the_store_is_in_the_home_folder_unless_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Settings({}).models == tmp_path / ".ollama" / "models"

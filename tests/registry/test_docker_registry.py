@@ -1,8 +1,9 @@
-"""Push and pull against a real OCI registry: every byte comes back, and no wrong byte gets in."""
+"""Push and pull against real OCI registries, ours and Debian's: every byte comes back, and no wrong byte gets in."""
 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from pathlib import Path
 
@@ -12,10 +13,22 @@ import requests
 from tests.conftest import Cli, DockerRegistry, free_port
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test against both, but those that look into the files of Debian's."""
+    if "remote" in metafunc.fixturenames:
+        looks_into = "docker_registry" in inspect.signature(metafunc.function).parameters
+        metafunc.parametrize("remote", ["debians"] if looks_into else ["ours", "debians"], indirect=True)
+
+
 @pytest.fixture
-def remote(docker_registry: DockerRegistry, request: pytest.FixtureRequest) -> str:
+def remote(request: pytest.FixtureRequest) -> str:
     """A repository for this test alone."""
-    return f"{docker_registry.host}/crew/{request.node.name.partition('[')[0].lower()[:60]}"
+    if request.param == "ours":
+        host: str = request.getfixturevalue("embedded_registry")
+    else:
+        debians: DockerRegistry = request.getfixturevalue("docker_registry")
+        host = debians.host
+    return f"{host}/crew/{request.node.name.partition('[')[0].lower()[:60]}"
 
 
 @pytest.fixture
