@@ -60,7 +60,9 @@ def dockers(folder: Path) -> Generator[tuple[int, int]]:
     )
     program = shutil.which("docker-registry")
     if not program:
-        sys.exit("no docker-registry on this machine: `make registry` unpacks Debian's; put build/tools/usr/bin on PATH")
+        sys.exit(
+            "no docker-registry on this machine: `make registry` unpacks Debian's; put build/tools/usr/bin on PATH"
+        )
     server = subprocess.Popen([program, "serve", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):
@@ -219,7 +221,9 @@ def main() -> None:
                 with server(folder / "server") as (port, pid):
                     rounds[who].append(measure(port, blobs, turn))
                     most = max(most, peak(pid)) if who == "corral" else most
-    median = {who: {key: statistics.median(one[key] for one in all_) for key in all_[0]} for who, all_ in rounds.items()}
+    median = {
+        who: {key: statistics.median(one[key] for one in all_) for key in all_[0]} for who, all_ in rounds.items()
+    }
     ratios = {key: round(median["corral"][key] / median["docker"][key], 2) for key in median["corral"]}
     rounded = {who: {key: round(value) for key, value in found.items()} for who, found in median.items()}
     print(json.dumps({"bench": "registry", "ratios": ratios, "peak_mb": round(most / 1e6, 1), **rounded}))

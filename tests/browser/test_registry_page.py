@@ -93,7 +93,7 @@ def test_it_is_accessible_and_fits_the_screen(browser: Browser, host: str, width
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found = Axe().run(page)
         assert found.response["passes"], "it looked at something"
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found.response["violations"]] == []
+        assert found.response["violations"] == []
 
 
 def test_it_needs_no_javascript(browser: Browser, host: str) -> None:
