@@ -125,20 +125,21 @@ class Store:
                     self.tags.write(name, before)
                 raise
         if before is not None and before != manifest:
-            self._forget_served(name, manifest.digest)
-            self.release(before)
+            self.discard({*self._forget_served(name, manifest.digest), *(blob.digest for blob in before.blobs)})
         return name
 
-    def lend(self, repository: Repository, blob: Digest) -> None:
-        """Have a blob that is here belong to a repository of the registry server, safe from an Ollama on the same store.
+    def lend(self, repository: Repository, blobs: Iterable[Digest]) -> None:
+        """Have blobs that are here belong to a repository of the registry server, safe from an Ollama on the same store.
 
-        Raises BlobNotFoundError when it is not here any more.
+        Raises BlobNotFoundError when one is not here any more.
         """
+        blobs = set(blobs)
         with locks.shared(self.blobs.lock_file):
-            self.blobs.secure([blob], is_ollamas=False)
-            self.repositories.link(repository, blob)
-        if self.blobs.size(blob) is None:
-            raise BlobNotFoundError(str(blob))
+            self.blobs.secure(blobs, is_ollamas=False)
+            for blob in blobs:
+                self.repositories.link(repository, blob)
+        if gone := next((blob for blob in blobs if self.blobs.size(blob) is None), None):
+            raise BlobNotFoundError(str(gone))
 
     def check_complete(self, manifest: Manifest) -> None:
         """Raise BlobNotFoundError or MismatchError unless every blob is here with its size."""
@@ -166,19 +167,18 @@ class Store:
                 if any(name.folded() == other.folded() for other in store.tags.names()):
                     raise InputError(f"model '{name}' is in {store.root}, which is only read") from None
             raise
-        self._forget_served(name, None)
+        freed = self._forget_served(name, None)
         if manifest is not None:
-            self.release(manifest)
+            self.discard({*freed, *(blob.digest for blob in manifest.blobs)})
         return name
 
-    def _forget_served(self, name: Name, model: Digest | None) -> None:
-        """The tag does not point any more at what a client of the registry server gave it, unless that is this model."""
-        if repository := Repository.of(name):
-            self.repositories.replaced(repository, name.tag, str(model or ""))
+    def _forget_served(self, name: Name, model: Digest | None) -> set[Digest]:
+        """The tag does not point any more at what a client of the registry server gave it, unless that is this model.
 
-    def release(self, manifest: Manifest) -> None:
-        """Remove those blobs of a manifest that is no longer tagged which nothing else needs."""
-        self.discard([blob.digest for blob in manifest.blobs])
+        Returns the blobs that are needed less.
+        """
+        repository = Repository.of(name)
+        return self.repositories.replaced(repository, name.tag, str(model or "")) if repository else set()
 
     def discard(self, digests: Iterable[Digest]) -> None:
         """Remove those of the blobs that no manifest names and no process relies on; all stay where that cannot be known."""

@@ -112,20 +112,23 @@ class Repositories:
         """Remove a tag; whether there was one."""
         return removed(self._tag(repository, tag))
 
-    def replaced(self, repository: Repository, tag: str, model: str) -> None:
+    def replaced(self, repository: Repository, tag: str, model: str) -> set[Digest]:
         """The store's tag points at this model now, "" for none: if that is another than was given, what was given goes.
 
-        But for a manifest that has another tag, or is part of an index.
+        But for a manifest that has another tag, or is part of an index. Returns the blobs that only it named here.
         """
         tagged = self.tagged(repository, tag)
+        freed: set[Digest] = set()
         if not tagged or not tagged.model or tagged.model == model:
-            return
+            return freed
         self.untag(repository, tag)
         digest = Digest.parse(tagged.digest)
         if tagged.digest not in self._held(repository) and (entry := self.entry(repository, digest)):
             self.remove(repository, digest)
-            for blob in self._named([entry]) - self._named(self._entries(repository)):
+            freed = self._named([entry]) - self._named(self._entries(repository))
+            for blob in freed:
                 self.unlink(repository, blob)
+        return freed
 
     def _held(self, repository: Repository) -> set[str]:
         """The manifests that a tag or an index names."""

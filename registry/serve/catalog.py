@@ -6,11 +6,11 @@ be it with Ollama, changes what is served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from ...store import layout
 from ...store.digest import Digest
@@ -29,8 +29,8 @@ from ..contents import Contents, Part
 from ..formats.document import OCI_MANIFEST
 from .errors import ServingError
 
-Accepts = Callable[[str], bool]
-"""Whether a client takes a media type."""
+Prefers: TypeAlias = "Callable[[Sequence[str]], str]"
+"""Which of these media types a client would rather have, the first where it is all the same to it; "" for none of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Catalog:
             raise ServingError("NAME_UNKNOWN", f"{repository}: no such repository", detail={"name": str(repository)})
         return sorted(tags)
 
-    def manifest(self, repository: Repository, reference: str, accepts: Accepts) -> Served:
+    def manifest(self, repository: Repository, reference: str, prefers: Prefers) -> Served:
         """The manifest of a tag or digest. Of a model that has several forms a tag gives one that the client takes.
 
         Raises ServingError when there is none.
@@ -73,7 +73,7 @@ class Catalog:
         if ":" in reference:
             found = self._by_digest(repository, read_digest(reference))
         elif is_tag(reference):
-            found = self._by_tag(repository, reference, accepts)
+            found = self._by_tag(repository, reference, prefers)
         if not found:
             what = f"{repository}: no manifest {reference}" if ":" in reference else f"{repository}: no tag {reference}"
             raise ServingError("MANIFEST_UNKNOWN", what, detail={"reference": reference})
@@ -110,7 +110,7 @@ class Catalog:
                 with self.store.writing():
                     self.store.blobs.leases.add(sha256)
                     self.blob(source, sha256)
-                    self.store.lend(repository, sha256)
+                    self.store.lend(repository, [sha256])
                 return True
         return False
 
@@ -160,14 +160,14 @@ class Catalog:
         except InputError as error:
             raise ServingError("DENIED", str(error)) from None
 
-    def _by_tag(self, repository: Repository, tag: str, accepts: Accepts) -> Served | None:
+    def _by_tag(self, repository: Repository, tag: str, prefers: Prefers) -> Served | None:
         model = self.model(repository, tag)
         tagged = self.store.repositories.tagged(repository, tag)
         if tagged and _is_current(tagged, model) and (given := self._given(repository, Digest.parse(tagged.digest))):
-            is_refused = not accepts(given.media_type) and accepts(MANIFEST_TYPE)
+            is_refused = not prefers([given.media_type]) and prefers([MANIFEST_TYPE])
             return _ollamas(model) if model and is_refused else given
-        if model and not accepts(MANIFEST_TYPE) and accepts(OCI_MANIFEST):
-            return _wrapped(model)
+        if model and prefers([MANIFEST_TYPE, OCI_MANIFEST]) == OCI_MANIFEST:
+            return _wrapped(model) or _ollamas(model)
         return _ollamas(model) if model else None
 
     def _by_digest(self, repository: Repository, digest: Digest) -> Served | None:

@@ -87,7 +87,7 @@ class Intake:
             try:
                 for blob in needed.values():
                     store.blobs.leases.add(blob)
-                    store.lend(repository, blob)
+                store.lend(repository, needed.values())
                 with locks.shared(store.blobs.lock_file):
                     store.repositories.put(repository, entry, raw)
                 name = next(filter(None, map(repository.name, tags)), None)

@@ -63,7 +63,7 @@ def shelf(catalog: Catalog, repository: Repository) -> Shelf:
 def _tags(catalog: Catalog, repository: Repository, names: list[str]) -> Iterator[Tag]:
     for name in names:
         with suppress(ServingError):  # removed this moment
-            served = catalog.manifest(repository, name, lambda _: True)
+            served = catalog.manifest(repository, name, lambda types: types[0])
             contents = _contents(served)
             config = [contents.config] if contents.config else []
             parts = (*contents.layers, *config, *contents.manifests)

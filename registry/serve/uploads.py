@@ -174,7 +174,7 @@ class Upload:
             with store.writing():
                 if not store.blobs.is_kept(blob):
                     store.blobs.place(self._descriptor, self._path, sha256, is_lent=True)
-                store.lend(repository, sha256)
+                store.lend(repository, [sha256])
                 store.repositories.alias(digest, sha256)
         finally:
             self.cancel()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ...registry.formats.document import OCI_INDEX
-from ...registry.serve.catalog import Catalog, Served, read_digest
+from ...registry.serve.catalog import Catalog, Prefers, Served, read_digest
 from ...registry.serve.errors import ServingError
 from ...registry.serve.intake import Intake
 from ...registry.serve.scopes import Action, Caller
@@ -46,6 +46,7 @@ _METHODS = {
     "tags": _READING,
 }
 _MOST_TYPES = 200
+_ALL = {"*/*", "application/*"}
 _PAGE_BYTES = 3 << 20
 """Of a list of referrers."""
 
@@ -150,8 +151,8 @@ class OCIDialect:
                 await asyncio.to_thread(self._catalog.delete_manifest, repository, reference)
                 return Response(status_code=202, headers=HEADERS)
             case _:
-                accepts = _accepts(request.headers.getlist("accept"))
-                served = await asyncio.to_thread(self._catalog.manifest, repository, reference, accepts)
+                prefers = _preference(request.headers.getlist("accept"))
+                served = await asyncio.to_thread(self._catalog.manifest, repository, reference, prefers)
                 return _given(request, served)
 
     async def _put(self, request: Request, repository: Repository, reference: str) -> Response:
@@ -211,9 +212,15 @@ def _given(request: Request, served: Served) -> Response:
     return Response(served.raw, headers=headers)
 
 
-def _accepts(headers: list[str]) -> Callable[[str], bool]:
-    """Whether a client takes a media type, by its Accept headers; who says nothing takes all."""
+def _preference(headers: list[str]) -> Prefers:
+    """By a client's Accept headers: what it names first it wants most, and after that whatever there is, if it takes all."""
     words = ",".join(headers).lower().split(",")[:_MOST_TYPES]
-    types = {word.partition(";")[0].strip() for word in words} - {""}
-    takes_all = not types or not types.isdisjoint({"*/*", "application/*"})
-    return lambda media_type: takes_all or media_type.lower() in types
+    types = list(filter(None, (word.partition(";")[0].strip() for word in words)))
+    takes_all = not types or not _ALL.isdisjoint(types)
+
+    def prefers(candidates: Sequence[str]) -> str:
+        named = {one.lower(): one for one in reversed(candidates)}
+        wanted = next((named[one] for one in types if one in named), "")
+        return wanted or (candidates[0] if takes_all else "")
+
+    return prefers

@@ -27,7 +27,9 @@ def refusal(
         code = _OPENAI_CODES.get(status)
         body = {"error": {"message": reason, "type": blamed, "param": None, "code": code}}
     elif path == "/v2" or path.startswith("/v2/"):
-        body = {"errors": [{"code": _OCI_CODES.get(status, "UNKNOWN"), "message": reason}]}
+        body = {
+            "errors": [{"code": _OCI_CODES.get(status, "UNKNOWN" if is_ours else "UNSUPPORTED"), "message": reason}]
+        }
     else:
         body = {"error": reason, **({"kind": kind} if is_ours else {})}
     return JSONResponse(body, status, headers)

@@ -21,7 +21,7 @@ from tests.registry.serve.table import held, row
 from tests.registry.serve.wire import Reply, Wire
 
 FORMS = ("ollama", "oci", "modelpack")
-BOTH = f"{MANIFEST}, {DOCKER}"
+BOTH = f"{DOCKER}, {MANIFEST}"
 SMALL = Name.parse("small")
 
 

@@ -61,6 +61,19 @@ def test_skopeo_copies_lists_inspects_and_deletes(
     assert wire.ask("GET", "/v2/crew/small/manifests/v2").status == 404
 
 
+def test_skopeo_carries_a_model_that_was_made_here(
+    own: Serving, skopeo: Skopeo, wire: Wire, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    own.cli.ok("create", "crew/made:v1", "-f", "-", stdin=f"FROM {tiny_gguf}\nSYSTEM Be kind.\n")
+    image = f"docker://{own.host}/crew/made"
+    skopeo("copy", "--src-tls-verify=false", f"{image}:v1", f"oci:{tmp_path}/layout:v1")
+    skopeo("copy", "--dest-tls-verify=false", f"oci:{tmp_path}/layout:v1", f"{image}:v2")
+    store = Store(own.models)
+    assert store.find(Name.parse("crew/made:v2")).manifest == store.find(Name.parse("crew/made:v1")).manifest
+    both = wire.ask("GET", "/v2/crew/made/manifests/v1", headers={"Accept": f"{DOCKER}, {MANIFEST}"})
+    assert both.headers["content-type"] == DOCKER, "what a client names first it wants most"
+
+
 def test_a_model_goes_through_debians_registry_and_back(
     own: Serving, skopeo: Skopeo, docker_registry: DockerRegistry, model: Store, tmp_path: Path
 ) -> None:
