@@ -35,7 +35,8 @@ class Room:
     """Memory for bodies that are being read, of all requests together. For use in one event loop."""
 
     def __init__(self, size: int) -> None:
-        self._free = size
+        self.free = size
+        """Bytes that are left."""
 
     @contextmanager
     def share(self) -> Generator[Callable[[int], None]]:
@@ -45,15 +46,15 @@ class Room:
         def grow(size: int) -> None:
             nonlocal held
             more = max(size - _SMALL, 0) - held
-            if more > self._free:
+            if more > self.free:
                 raise BusyError
-            self._free -= more
+            self.free -= more
             held += more
 
         try:
             yield grow
         finally:
-            self._free += held
+            self.free += held
 
 
 _ROOM = Room(1 << 30)  # bytes
