@@ -212,11 +212,13 @@ class Store:
     def _forget_removed(self) -> None:
         """Ollama has removed or replaced models that clients of the registry server gave."""
         for repository in self.repositories:
-            for tag, tagged in list(self.repositories.tags(repository)):
-                name = repository.name(tag)
-                if tagged.model and name:
-                    found = self.manifest_or_none(name)
-                    self.repositories.replaced(repository, tag, str(found.digest) if found else "")
+            # Where a tag is being set the model comes last; the next collection looks there.
+            busy = locks.keyed(self.blobs.busy_file(repository.filename), waits=False)
+            with contextlib.suppress(locks.BusyError), busy:
+                for tag, tagged in list(self.repositories.tags(repository)):
+                    if tagged.model and (name := repository.name(tag)):
+                        found = self.manifest_or_none(name)
+                        self.repositories.replaced(repository, tag, str(found.digest) if found else "")
 
     def manifest_or_none(self, name: Name) -> Manifest | None:
         """What the tag points at; None when there is no such tag or its manifest is unreadable."""

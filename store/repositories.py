@@ -69,10 +69,6 @@ class Repositories:
         """Every repository that something was given to."""
         yield from listed(self.folder, Repository.from_filename)
 
-    def has(self, repository: Repository) -> bool:
-        """Whether something is there."""
-        return any(self.manifests(repository)) or any(self.tags(repository)) or any(self.blobs(repository))
-
     def put(self, repository: Repository, entry: Entry, raw: bytes) -> None:
         """Keep a manifest."""
         path = self._of(repository, "manifests") / Digest.parse(entry.digest).filename
@@ -191,11 +187,15 @@ class Repositories:
         return None
 
     def untagged(self) -> set[tuple[Repository, Digest]]:
-        """The manifests that no tag leads to: nor an index that has one, nor being about a manifest that has."""
+        """The manifests that no tag leads to: nor an index that has one, nor being about a manifest that has.
+
+        Those that were just given are not among them; their tag, index or subject may be to come.
+        """
         found: set[tuple[Repository, Digest]] = set()
         for repository in self:
             entries = {entry.digest: entry for entry in self._entries(repository)}
             reached = {tagged.digest for _, tagged in self.tags(repository)}
+            reached |= {text for text in entries if self._is_young(repository, Digest.parse(text))}
             following = reached
             while following:
                 parts = {part for text in following if text in entries for part in entries[text].manifests}
@@ -204,6 +204,11 @@ class Repositories:
                 reached |= following
             found.update((repository, Digest.parse(text)) for text in entries.keys() - reached)
         return found
+
+    def _is_young(self, repository: Repository, digest: Digest) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return self._manifest(repository, digest).stat().st_mtime > time.time() - LEAST_AGE
+        return False
 
     def named(self, besides: Container[tuple[Repository, Digest]] = ()) -> set[Digest]:
         """The sha256 of the blobs that manifests name, but for what only some of these do. Raises InvalidManifestError."""

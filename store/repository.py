@@ -49,6 +49,8 @@ class Repository:
     def name(self, tag: str) -> Name | None:
         """The model's name that is served under this tag; None where the store has no such names."""
         host, slash, rest = self.path.partition("/")
+        if host == DEFAULT_HOST:
+            return None  # its models are served without it: who may what goes by one spelling
         if port := _PORT.fullmatch(host):
             host = f"{port[1]}:{port[2]}"
         try:

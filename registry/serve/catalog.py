@@ -114,18 +114,15 @@ class Catalog:
                 return True
         return False
 
-    def referrers(self, repository: Repository, subject: Digest) -> list[Part]:
-        """What manifests of the repository say that they are about another, in the order of their digests."""
-        found: list[Part] = []
+    def referrers(self, repository: Repository, subject: Digest, behind: str = "") -> Iterator[Part]:
+        """What manifests of the repository say that they are about another, by their digests, of those `behind` one."""
         for digest in self.store.repositories.manifests(repository):
-            entry = self.store.repositories.entry(repository, digest)
+            entry = self.store.repositories.entry(repository, digest) if str(digest) > behind else None
             if not entry or entry.subject != str(subject):
                 continue
             if given := self.store.repositories.manifest(repository, digest):
                 _, raw = given
-                contents = Contents.parse(raw, str(digest))
-                found.append(contents.described(digest, entry.media_type, len(raw)))
-        return found
+                yield Contents.parse(raw, str(digest)).described(digest, entry.media_type, len(raw))
 
     def delete_manifest(self, repository: Repository, reference: str) -> None:
         """Remove a tag; or, named by its digest, a manifest with all its tags. Raises ServingError."""
@@ -157,25 +154,25 @@ class Catalog:
                 self.store.remove(name)
         except ModelNotFoundError:
             pass
-        except InputError as error:
-            raise ServingError("DENIED", str(error)) from None
+        except InputError:
+            raise ServingError("DENIED", f"{repository}:{tag} is only read here") from None
 
     def _by_tag(self, repository: Repository, tag: str, prefers: Prefers) -> Served | None:
         model = self.model(repository, tag)
         tagged = self.store.repositories.tagged(repository, tag)
         if tagged and _is_current(tagged, model) and (given := self._given(repository, Digest.parse(tagged.digest))):
             is_refused = not prefers([given.media_type]) and prefers([MANIFEST_TYPE])
-            return _ollamas(model) if model and is_refused else given
+            return _stored(model) if model and is_refused else given
         if model and prefers([MANIFEST_TYPE, OCI_MANIFEST]) == OCI_MANIFEST:
-            return _wrapped(model) or _ollamas(model)
-        return _ollamas(model) if model else None
+            return _wrapped(model) or _stored(model)
+        return _stored(model) if model else None
 
     def _by_digest(self, repository: Repository, digest: Digest) -> Served | None:
         if given := self._given(repository, digest):
             return given
         for _, model in self._models(repository):
             if model.digest == digest:
-                return _ollamas(model)
+                return _stored(model)
         for _, model in self._models(repository):  # only who was given it so asks for it
             wrapped = _wrapped(model)
             if wrapped and wrapped.digest == digest:
@@ -252,12 +249,19 @@ def _is_digest(tag: str) -> bool:
     return False
 
 
-def _ollamas(model: Manifest) -> Served:
-    return Served(model.digest, MANIFEST_TYPE, model.raw)
+def _stored(model: Manifest) -> Served:
+    """The model as the store has it: as an OCI manifest, where another tool made that of it."""
+    media_type = MANIFEST_TYPE
+    with suppress(InvalidManifestError):
+        if Contents.parse(model.raw, str(model.digest)).media_type == OCI_MANIFEST:
+            media_type = OCI_MANIFEST
+    return Served(model.digest, media_type, model.raw)
 
 
 def _wrapped(model: Manifest) -> Served | None:
     """The model as an OCI image manifest, to the byte as `corral push --format oci` gives it."""
+    if (own := _stored(model)).media_type == OCI_MANIFEST:
+        return own
     try:
         raw = layout.wrap(model)
     except InvalidManifestError:

@@ -46,7 +46,6 @@ class Taken:
     digest: Digest
     subject: Digest | None
     """The manifest that it is about."""
-    tags: tuple[str, ...]
 
 
 class Intake:
@@ -91,12 +90,14 @@ class Intake:
                 with locks.shared(store.blobs.lock_file):
                     store.repositories.put(repository, entry, raw)
                 name = next(filter(None, map(repository.name, tags)), None)
-                model = self._model(name, entry, raw) if name else None
+                # What may be absent need not be the repository's; a model of it would give it away.
+                is_whole = all(blob.digest in needed for blob in contents.blobs)
+                model = self._model(name, entry, raw) if name and is_whole else None
                 for tag in tags:
                     self._tag(repository, tag, entry, model)
             except BlobNotFoundError as error:
                 raise ServingError("MANIFEST_BLOB_UNKNOWN", str(error)) from None
-        return Taken(digest, subject, tuple(tags))
+        return Taken(digest, subject)
 
     def _read(self, raw: bytes, media_type: str) -> tuple[Contents, str]:
         """What it names, and its media type. What is of an unknown type need not be what we know of manifests."""
@@ -137,7 +138,10 @@ class Intake:
         store, name = self._store, repository.name(tag)
         tagged = Tagged(entry.digest, str(model.digest) if model and name else "")
         with locks.keyed(store.blobs.busy_file(repository.filename)):
-            # First: where it ends in between, the tag is still what it was.
+            # Where it ends in between, the tag is still what it was; all there is of what is no model is the tag itself.
+            before = store.repositories.tagged(repository, tag)
+            if name and model and before and not before.model:
+                store.tag(name, model)
             with locks.shared(store.blobs.lock_file):
                 store.repositories.tag(repository, tag, tagged)
             if name and model:

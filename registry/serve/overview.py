@@ -15,6 +15,9 @@ from .errors import ServingError
 
 MOST_TAGS = 100
 """Of one repository that are shown."""
+MOST_PIECES = 50
+"""Of one tag."""
+_LONGEST_TYPE = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Tag:
     """Whether the store has it as a model, that can be run."""
     pieces: tuple[Piece, ...]
     """The layers and then the config; of an index, its manifests."""
+    more: int
+    """Pieces that are not among these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,11 @@ def _tags(catalog: Catalog, repository: Repository, names: list[str]) -> Iterato
             contents = _contents(served)
             config = [contents.config] if contents.config else []
             parts = (*contents.layers, *config, *contents.manifests)
-            pieces = tuple(Piece(one.media_type, one.digest, one.size) for one in (part.descriptor for part in parts))
+            shown = [part.descriptor for part in parts[:MOST_PIECES]]
+            pieces = tuple(Piece(one.media_type[:_LONGEST_TYPE], one.digest, one.size) for one in shown)
             is_model = catalog.model(repository, name) is not None
-            yield Tag(name, served.digest, served.media_type, contents.size, is_model, pieces)
+            more = len(parts) - len(pieces)
+            yield Tag(name, served.digest, served.media_type, contents.size, is_model, pieces, more)
 
 
 def _contents(served: Served) -> Contents:

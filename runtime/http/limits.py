@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from .refusal import refusal
@@ -119,6 +119,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.parser = DecliningParser(self, most_headers=MAX_HEADERS)
         self._most = most
         self._head_seconds = head_seconds
+        self._running: RequestResponseCycle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._deaf: asyncio.TimerHandle | None = None
         self._is_in_head = True
@@ -139,7 +140,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """asyncio's hook."""
         self._clear_deadline()
         self._hears()
+        if self._running and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """uvicorn's hook. Of requests that are sent without waiting it remembers the last, not the one it is at."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def data_received(self, data: bytes) -> None:
         """asyncio's hook."""

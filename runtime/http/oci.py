@@ -21,13 +21,14 @@ from ...registry.serve.errors import ServingError
 from ...registry.serve.intake import Intake
 from ...registry.serve.scopes import Action, Caller
 from ...registry.serve.uploads import Uploads
-from ...store.digest import Digest
 from ...store.errors import CorralError
 from ...store.manifest import MAX_MANIFEST_BYTES
 from ...store.repository import Repository
+from ..schedule.pool import BusyError
 from .filebody import is_had
 from .oci_blobs import BlobHandlers
 from .oci_reply import HEADERS, page, refused
+from .stream import BodyTooLargeError, read_body
 
 _PATH = re.compile(
     r"/v2/?(?P<root>)|/v2/(?P<catalog>_catalog)|/v2/(?P<name>.+)/(?:manifests/(?P<manifest>[^/]+)"
@@ -156,15 +157,16 @@ class OCIDialect:
                 return _given(request, served)
 
     async def _put(self, request: Request, repository: Repository, reference: str) -> Response:
-        raw = bytearray()
-        async for chunk in request.stream():
-            raw += chunk
-            if len(raw) > MAX_MANIFEST_BYTES:
-                why = f"a manifest has at most {MAX_MANIFEST_BYTES} bytes here"
-                raise ServingError("SIZE_INVALID", why, status=413)
+        try:
+            raw = await read_body(request, MAX_MANIFEST_BYTES)
+        except BodyTooLargeError:
+            why = f"a manifest has at most {MAX_MANIFEST_BYTES} bytes here"
+            raise ServingError("SIZE_INVALID", why, status=413) from None
+        except BusyError:
+            raise ServingError("TOOMANYREQUESTS", "too many manifests are being sent; try again soon") from None
         media_type = request.headers.get("content-type", "").partition(";")[0].strip()
         tags = request.query_params.getlist("tag")
-        taken = await asyncio.to_thread(self._intake.put, repository, reference, media_type, bytes(raw), tags)
+        taken = await asyncio.to_thread(self._intake.put, repository, reference, media_type, raw, tags)
         headers = {
             **HEADERS,
             "Location": f"/v2/{repository}/manifests/{taken.digest}",
@@ -178,24 +180,19 @@ class OCIDialect:
         return reply
 
     def _referrers(self, request: Request, repository: Repository, text: str) -> Response:
-        digest: Digest = read_digest(text)
-        found = self._catalog.referrers(repository, digest)
-        headers = {**HEADERS}
-        if wanted := request.query_params.get("artifactType"):
-            found = [part for part in found if part.artifact_type == wanted]
-            headers["OCI-Filters-Applied"] = "artifactType"
-        last = request.query_params.get("last", "")
+        last, wanted = request.query_params.get("last", ""), request.query_params.get("artifactType")
+        headers = {**HEADERS, **({"OCI-Filters-Applied": "artifactType"} if wanted else {})}
         manifests, size = list[dict[str, object]](), 0
-        for part in found:
-            if str(part.descriptor.digest) <= last:
+        for part in self._catalog.referrers(repository, read_digest(text), last):
+            if wanted and part.artifact_type != wanted:
                 continue
-            one = part.to_json()
-            size += sum(len(key) + len(value) for key, value in part.annotations.items()) + 512
+            words = [part.artifact_type, *part.annotations.keys(), *part.annotations.values()]
+            size += sum(map(len, words)) + 512
             if size > _PAGE_BYTES and manifests:
                 rest = request.url.include_query_params(last=manifests[-1]["digest"])
                 headers["Link"] = f'<{rest.path}?{rest.query}>; rel="next"'
                 break
-            manifests.append(one)
+            manifests.append(part.to_json())
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         return JSONResponse(index, headers=headers, media_type=OCI_INDEX)
 

@@ -14,8 +14,13 @@ from ...store.errors import CorralError, InputError, InvalidNameError
 
 log = logging.getLogger(__name__)
 
-HEADERS = {"Docker-Distribution-Api-Version": "registry/2.0"}
-"""By which old clients tell a registry."""
+HEADERS = {
+    "Docker-Distribution-Api-Version": "registry/2.0",
+    # What clients gave may be of any type, also one that a browser would show, and run, as a page of this server's.
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+"""Old clients tell a registry by the first."""
 _LONGEST_PAGE = 10_000
 _SAID_WITH = {
     "UNAUTHORIZED": {"WWW-Authenticate": 'Basic realm="corral"'},

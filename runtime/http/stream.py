@@ -21,7 +21,7 @@ from ..schedule.pool import BusyError
 from .types import MAX_BODY
 
 _T = TypeVar("_T")
-_PIECE = 1 << 20
+_PIECE = 256 << 10
 """Bytes that are worth a change of threads."""
 _SMALL = 256 << 10
 """Bytes of a body for which there is always room, so that those who send much keep nobody else out."""
@@ -71,21 +71,21 @@ def announced(request: Request) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
-async def read_body(request: Request) -> bytes:
-    """The whole body. Raises BodyTooLargeError above MAX_BODY bytes, BusyError while others send too much."""
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
+    """The whole body. Raises BodyTooLargeError above so many bytes, BusyError while others send too much."""
     body = bytearray()
-    _check(announced(request) or 0)
+    _check(announced(request) or 0, most)
     with _ROOM.share() as grow:
         async for chunk in request.stream():
             body += chunk
-            _check(len(body))
+            _check(len(body), most)
             grow(len(body))
     return bytes(body)
 
 
-def _check(size: int) -> None:
-    if size > MAX_BODY:
-        raise BodyTooLargeError(f"request body of more than {MAX_BODY} bytes")
+def _check(size: int, most: int) -> None:
+    if size > most:
+        raise BodyTooLargeError(f"request body of more than {most} bytes")
 
 
 async def pour(request: Request, write: Callable[[memoryview], object], check: Callable[[int], object]) -> int:

@@ -136,6 +136,9 @@ def test_manifests_without_a_tag_go_if_that_is_wanted(own: Serving) -> None:
     hold(own, pushed("v1"), put(index(image()), "all", media_type=INDEX), put(image(artifactType="a/b"), "old"))
     hold(own, Step("DELETE", "manifests/old", 202), Step("DELETE", "manifests/v1", 202))
     collect(own, takes_untagged=True)
+    assert has(own, f"manifests/{digest(image(artifactType='a/b'))}")  # its tag may be to come
+    age(own, 2 * DAY)
+    collect(own, takes_untagged=True)
     assert has(own, f"manifests/{M}")  # a part of an index
     assert not has(own, f"manifests/{digest(image(artifactType='a/b'))}")
     hold(own, Step("DELETE", "manifests/all", 202))
