@@ -101,7 +101,7 @@ def test_a_client_that_asks_for_two_blobs_and_leaves_costs_nothing_more(own: Ser
     file = digest(large).replace(":", "-")
 
     def is_open() -> bool:
-        return any(os.path.realpath(f"/proc/self/fd/{name}").endswith(file) for name in os.listdir("/proc/self/fd"))
+        return any(os.path.realpath(link).endswith(file) for link in Path("/proc/self/fd").iterdir())
 
     deadline = time.monotonic() + 20
     while is_open():
