@@ -37,7 +37,11 @@ def command(
     for space, thing, words in (
         (found.linked, "blob", "of that in second names of files of yours"),
         (found.served, "blob", "that clients of the registry server gave"),
-        (found.unreferenced, "blob", "that no model uses (corral gc removes them)"),
+        (
+            found.unreferenced,
+            "blob",
+            "that no model uses (corral gc removes them; what was pushed to the registry server, a day later)",
+        ),
         (found.originals, "file", "kept of models that were converted when they were pulled"),
         (found.debris, "file", "being written, or left by broken-off writes"),
     ):

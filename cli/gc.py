@@ -46,4 +46,6 @@ def command(
     for digest in removed.blobs:
         console.out(f"{'would remove' if dry_run else 'removed'} {digest}")
     freed = f"{human_bytes(removed.bytes)}: {len(removed.blobs)} blobs, {removed.debris} unfinished files"
+    if removed.untagged:
+        freed += f", {removed.untagged} manifests without a tag"
     console.out(f"{'would free' if dry_run else 'freed'} {freed}")

@@ -87,8 +87,8 @@ class Settings:
         return f"CORRAL_{name}" if is_ours else f"OLLAMA_{name}"
 
     def flag(self, name: str) -> bool:
-        """A switch: any value but Go's words for false turns it on."""
-        return self.text(name) not in ("", "0", "f", "F", "false", "False", "FALSE")
+        """A switch: any value but a word for no turns it on, as in Ollama, which knows fewer of these."""
+        return self.text(name).lower() not in _NO
 
     def consent(self, name: str) -> bool:
         """A switch that opens something: words for yes alone turn it on. Raises InputError for one that is no answer."""

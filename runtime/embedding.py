@@ -17,7 +17,7 @@ from .engine.process import UnreadRequestError
 from .engine.protocol import Embedded
 from .inference import Inference
 from .options import EngineDefaults, load_options, merged_options
-from .request import Completion, InferenceRequest, UnsupportedError
+from .request import Completion, Cut, InferenceRequest, UnsupportedError
 from .schedule.policy import Wanted
 from .schedule.runner import ModelKey
 from .served import ModelFacts
@@ -46,8 +46,8 @@ class EmbeddingRequest:
 
     model: str
     texts: Sequence[str]
-    truncates: bool = True
-    """Whether a text that is too long is cut; else the request is refused."""
+    truncate: bool | None = None
+    """Whether a text that is too long is cut; else the request is refused. Unsaid, the model or the server says it."""
     dimensions: int = 0
     """How many numbers of each vector are wanted; all where there are no more, or with 0 and less."""
     options: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -65,6 +65,8 @@ class Embeddings:
     tokens: int
     total: float
     load: float
+    cut: Cut | None = None
+    """What was left out of texts that are too long."""
 
 
 class Embedding:
@@ -88,8 +90,15 @@ class Embedding:
         except UnreadRequestError:  # the worker died while it was idle, which is nothing to this client
             loaded, reply = await self._attempt(model, wanted, keep_alive, request)
         vectors = await asyncio.to_thread(lambda: [cut(vector, request.dimensions) for vector in reply.vectors])
-        total = time.perf_counter() - started
-        return Embeddings(vectors=vectors, tokens=reply.tokens, total=total, load=loaded - started)
+        if reply.truncated:
+            self._inference.watcher.truncated(str(model.name))
+        return Embeddings(
+            vectors=vectors,
+            tokens=reply.tokens,
+            total=time.perf_counter() - started,
+            load=loaded - started,
+            cut=Cut(tokens=reply.truncated) if reply.truncated else None,
+        )
 
     async def _loaded(self, request: EmbeddingRequest) -> Embeddings:
         """As in Ollama, any model can be loaded by asking it for nothing."""
@@ -115,7 +124,8 @@ class Embedding:
             loaded = time.perf_counter()
             if not request.texts:
                 return loaded, Embedded(0, [], 0)
-            return loaded, await runner.worker.embed(request.texts, truncates=request.truncates, name=str(model.name))
+            truncates = self._inference.truncates(merged_options(model, request.options), request.truncate)
+            return loaded, await runner.worker.embed(request.texts, truncates=truncates, name=str(model.name))
 
     def _wanted(self, model: ModelFacts, asked: Mapping[str, object]) -> Wanted:
         options = merged_options(model, asked)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..modelfile.parameters import Value
-from ..store.errors import CorralError, InputError, InvalidNameError, ModelNotFoundError
+from ..store.errors import CorralError, InputError, InvalidNameError, MachineError, ModelNotFoundError
 from ..store.local import Store
 from ..store.name import Name
 from .answering import Answering
@@ -20,7 +20,7 @@ from .dialogue.history import Prompt, fit, whole
 from .dialogue.parts import Called
 from .dialogue.prompt import MAX_PROMPT, Draft
 from .drafting import check_capabilities, draft_prompt
-from .engine.process import UnreadRequestError
+from .engine.process import StoppingError, UnreadRequestError
 from .engine.protocol import Chunk, TokenLogprobs
 from .options import (
     EngineDefaults,
@@ -34,7 +34,7 @@ from .options import (
 from .relay import relayed
 from .request import Completion, Cut, Done, Event, InferenceRequest, Said, Started, UnsupportedError
 from .schedule.policy import USUAL_CONTEXT, Wanted
-from .schedule.pool import Pool
+from .schedule.pool import BusyError, Pool
 from .schedule.runner import ModelKey, Runner
 from .served import ModelFacts, ServedModel, served
 
@@ -100,7 +100,7 @@ class Inference:
         self.pool = pool
         self._defaults = defaults
         self._files = files
-        self._watcher = watcher
+        self.watcher = watcher
 
     def model(self, text: str) -> ServedModel:
         """The model a client names. Raises InvalidNameError, ModelNotFoundError."""
@@ -129,7 +129,9 @@ class Inference:
                 async for event in events:
                     yield event
         except CorralError as error:
-            self._watcher.failed(error)
+            self.watcher.failed(error)
+            if isinstance(error, MachineError) and not isinstance(error, BusyError | StoppingError):
+                log.error("%s", error)
             raise
 
     async def _answer(self, request: InferenceRequest, started: float) -> AsyncGenerator[Event]:
@@ -154,7 +156,7 @@ class Inference:
         name, options, request = str(plan.model.name), plan.options, plan.request
         async with self.pool.lease(plan.key, plan.wanted, plan.keep_alive, client=request.client) as runner:
             num_ctx = plan.num_ctx(runner)
-            self._watcher.waited(time.perf_counter() - started)
+            self.watcher.waited(time.perf_counter() - started)
 
             async def this() -> Runner:
                 return runner
@@ -185,7 +187,7 @@ class Inference:
                     if not begun:
                         begun = time.perf_counter()
                         if prompt.dropped or reply.truncated:
-                            self._watcher.truncated(name)
+                            self.watcher.truncated(name)
                         yield _started(plan, runner, prompt, reply.truncated)
                     if isinstance(reply, Chunk):
                         logprobs += reply.logprobs
@@ -196,7 +198,7 @@ class Inference:
                         logprobs = []
                     if isinstance(reply, Chunk):
                         continue
-                    self._watcher.answered(
+                    self.watcher.answered(
                         name,
                         prompt_tokens=reply.prompt_tokens,
                         cached=reply.cached,
@@ -286,8 +288,6 @@ class Inference:
         options = merged_options(model, request.options)
         if request.number and (seed := whole_number(options, "seed")) >= 0:
             options["seed"] = seed + request.number
-        given = options.get("truncate")
-        truncates = self._defaults.truncates if given is None else given is True
         return _Plan(
             request,
             model,
@@ -296,12 +296,17 @@ class Inference:
             load_options(model, options, self._defaults),
             self._keep_alive(request),
             answering,
-            truncates if request.truncate is None else request.truncate,
+            self.truncates(options, request.truncate),
         )
+
+    def truncates(self, options: Mapping[str, object], wanted: bool | None) -> bool:  # noqa: FBT001 a field of requests
+        """Whether what is too long is cut: as the request says, or else the model's options, or else the server."""
+        given = options.get("truncate") if wanted is None else wanted
+        return self._defaults.truncates if given is None else given is True
 
     async def _asked(self, request: InferenceRequest) -> ModelFacts:
         model = await self.found(request.model)
-        self._watcher.asked(str(model.name))
+        self.watcher.asked(str(model.name))
         return model
 
     def _keep_alive(self, request: InferenceRequest) -> float:

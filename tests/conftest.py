@@ -187,8 +187,8 @@ def models_folder(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def served_url(models_folder: Path) -> Generator[str]:
-    """A server with the model `smol`."""
-    with serving(Cli(models_folder, models_folder.parent)) as url:
+    """A server with the model `smol`, whose answers to equal questions are equal."""
+    with serving(Cli(models_folder, models_folder.parent), CORRAL_DETERMINISTIC="1") as url:
         yield url
 
 

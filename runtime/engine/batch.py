@@ -28,9 +28,7 @@ _LEAST_SHARED = 8
 """A beginning of fewer tokens is evaluated faster than anybody could wait for it."""
 _TOO_LONG = (
     "the prompt is longer than the context length currently available to the model: "
-    "{} tokens and one of the answer, it holds {}"
-)
-_TOO_LONG_HINT = (
+    "{} tokens and one of the answer, it holds {}; "
     "shorten the prompt, raise num_ctx, use a model with a longer context, or let it be cut: truncate and shift true"
 )
 
@@ -116,7 +114,7 @@ class BatchLoop:
         elif request.before and not 0 <= min(request.before) <= max(request.before) < self._decoder.vocabulary:
             self._fail(request, "the context has tokens that the model does not have", is_input=True)
         elif len(prompt) >= limit and not (request.shifts and request.truncates):
-            self._fail(request, _TOO_LONG.format(len(prompt), limit), is_input=True, hint=_TOO_LONG_HINT)
+            self._fail(request, _TOO_LONG.format(len(prompt), limit), is_input=True)
         else:
             self._waiting.append(Sequence.of(request, tokenized, limit))
 

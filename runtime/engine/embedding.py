@@ -62,6 +62,8 @@ class _Job:
     taken: int = 0
     """How many of the texts were put into a batch."""
     vectors: list[bytes] = field(default_factory=list[bytes])
+    truncated: int = 0
+    """Tokens that were left out."""
 
 
 _Batch: TypeAlias = list[tuple[_Job, list[int]]]
@@ -127,6 +129,7 @@ class EmbedLoop:
                 error = f"{TOO_LONG}: {which} has {len(text)} tokens, at most {limit} are taken"
                 self._send([Failed(request.id, error, is_input=True, hint=_TOO_LONG_HINT)])
                 return
+        job.truncated = sum(max(0, len(text) - limit) for text in job.texts)
         job.texts = [self._fitted(text) for text in job.texts]
         self._open[request.id] = job
         if job.texts:
@@ -184,7 +187,7 @@ class EmbedLoop:
 
     def _answer(self, job: _Job) -> None:
         if self._open.pop(job.request.id, None):
-            self._send([Embedded(job.request.id, job.vectors, sum(map(len, job.texts)))])
+            self._send([Embedded(job.request.id, job.vectors, sum(map(len, job.texts)), job.truncated)])
 
 
 def normalised(vector: Vector) -> Vector:

@@ -205,13 +205,14 @@ class Worker:
     async def embed(self, texts: Sequence[str], *, truncates: bool = True, name: str = "") -> Embedded:
         """The vectors of texts. Raises what `generate` raises; RequestRefusedError for a text that is too long."""
         vectors: list[bytes] = []
-        tokens = 0
+        tokens = truncated = 0
         for start in range(0, len(texts), _TEXTS):
             request = Embed(next(self._ids), list(texts[start : start + _TEXTS]), truncates=truncates)
             reply = await self._reply_to(request, name or self._name, Embedded)
             vectors += reply.vectors
             tokens += reply.tokens
-        return Embedded(0, vectors, tokens)
+            truncated += reply.truncated
+        return Embedded(0, vectors, tokens, truncated)
 
     async def count(self, text: str, *, name: str = "") -> int:
         """The tokens of a prompt, those included that the model puts around it. Nobody's answer waits for that.

@@ -217,6 +217,8 @@ class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
     vectors: list[bytes]
     """A text's is so many little-endian 32-bit floats."""
     tokens: int
+    truncated: int = 0
+    """Tokens that were left out, of texts that are too long."""
 
 
 class Counted(msgspec.Struct, frozen=True, tag="counted"):

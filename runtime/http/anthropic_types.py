@@ -169,6 +169,7 @@ class MessagesRequest(Loading, kw_only=True):
     output_format: OutputFormat | None = None
     """The older place of `output_config.format`."""
     mcp_servers: list[Any] | None = None
+    truncate: bool | None = None
 
     def check(self) -> None:
         """Raises UnsupportedError for what cannot be honoured."""
@@ -186,6 +187,7 @@ class MessagesRequest(Loading, kw_only=True):
             "top_p": self.top_p,
             "top_k": self.top_k,
             "stop": self.stop_sequences,
+            "truncate": self.truncate,
         }
         return (self.options or {}) | {name: value for name, value in named.items() if value is not None}
 

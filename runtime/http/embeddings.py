@@ -16,7 +16,7 @@ from starlette.routing import Route
 from ...store.errors import InputError, ModelNotFoundError, one_line
 from ..embedding import Embedding, EmbeddingRequest, Embeddings, numbers_of
 from .errors import answering, ollama_error, openai_error
-from .stream import client_of, read_body, while_connected
+from .stream import client_of, cut_header, cut_note, read_body, while_connected
 from .types import ModelRequest, decode
 
 
@@ -75,7 +75,7 @@ class EmbeddingsDialect:
             EmbeddingRequest(
                 model=asked.wanted,
                 texts=[] if asked.input == "" else texts,
-                truncates=asked.truncate is not False,
+                truncate=asked.truncate,
                 dimensions=asked.dimensions or 0,
                 options=asked.options or {},
                 keep_alive=asked.lasting,
@@ -89,9 +89,9 @@ class EmbeddingsDialect:
                 whole["total_duration"] = round(found.total * 1e9)
                 whole["load_duration"] = round(found.load * 1e9)
                 whole["prompt_eval_count"] = found.tokens
-            return whole
+            return whole | cut_note(found.cut)
 
-        return await _json(body)
+        return await _json(body, found)
 
     async def legacy(self, request: Request) -> Response:
         """The vector of one text; what programs asked for before there was /api/embed."""
@@ -108,7 +108,7 @@ class EmbeddingsDialect:
                 client=client_of(request),
             ),
         )
-        return await _json(lambda: {"embedding": numbers_of(found.vectors[0]) if found.vectors else []})
+        return await _json(lambda: {"embedding": numbers_of(found.vectors[0]) if found.vectors else []}, found)
 
     async def openai(self, request: Request) -> Response:
         """The vectors of a text or of several, as numbers or as base64 of 32-bit floats."""
@@ -137,7 +137,7 @@ class EmbeddingsDialect:
             usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
             return {"object": "list", "data": data, "model": asked.model, "usage": usage}
 
-        return await _json(body)
+        return await _json(body, found)
 
     async def _embedded(self, request: Request, wanted: EmbeddingRequest) -> Embeddings:
         try:
@@ -169,10 +169,10 @@ def _as_base64(vector: bytes) -> str:
     return base64.b64encode(vector).decode()
 
 
-async def _json(body: Callable[[], dict[str, Any]]) -> Response:
+async def _json(body: Callable[[], dict[str, Any]], found: Embeddings) -> Response:
     """The reply; a large one is put together beside the other requests."""
 
     def encoded() -> bytes:
         return json.dumps(body(), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
-    return Response(await asyncio.to_thread(encoded), media_type="application/json")
+    return Response(await asyncio.to_thread(encoded), headers=cut_header(found.cut), media_type="application/json")

@@ -51,6 +51,7 @@ class OpenAIRequest(Loading, kw_only=True):
     repeat_penalty: float | None = None
     n: int | None = None
     logit_bias: dict[str, float] | None = None
+    truncate: bool | None = None
 
     @property
     def includes_usage(self) -> bool:
@@ -67,7 +68,7 @@ class OpenAIRequest(Loading, kw_only=True):
     def sampling(self, most: int | None) -> dict[str, object]:
         """The options: those of the model hold where nothing is said. `most` is how many tokens there may be."""
         named: dict[str, object] = {name: getattr(self, name) for name in _SAMPLING}
-        named["num_predict"] = most
+        named |= {"num_predict": most, "truncate": self.truncate}
         return (self.options or {}) | {name: value for name, value in named.items() if value is not None}
 
     @property

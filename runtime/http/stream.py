@@ -16,7 +16,7 @@ from ...modelfile.template.conversation import ToolCall
 from ...store.errors import CorralError, InputError
 from ..dialogue.parts import Called, Content
 from ..engine.protocol import TokenLogprobs
-from ..request import Done, Event, Said, Started
+from ..request import Cut, Done, Event, Said, Started
 from ..schedule.pool import BusyError
 from .types import MAX_BODY
 
@@ -175,9 +175,7 @@ async def collected(events: AsyncGenerator[Event]) -> Answer:
 
 def notes(started: Started) -> dict[str, Any]:
     """What was not done as it was asked for, to be said in the reply; nothing where all was."""
-    said: dict[str, Any] = {}
-    if started.cut:
-        said["truncated"] = {"messages": started.cut.messages, "tokens": started.cut.tokens}
+    said = cut_note(started.cut)
     if started.asked_ctx:
         said["num_ctx"] = {"asked": started.asked_ctx, "given": started.num_ctx}
     return said
@@ -187,10 +185,17 @@ def headers(started: Event) -> dict[str, str]:
     """The same for those who read headers only, and the context."""
     if not isinstance(started, Started):
         return {}
-    said = {"X-Corral-Num-Ctx": str(started.num_ctx)}
-    if started.cut:
-        said["X-Corral-Truncated"] = f"messages={started.cut.messages}, tokens={started.cut.tokens}"
-    return said
+    return {"X-Corral-Num-Ctx": str(started.num_ctx)} | cut_header(started.cut)
+
+
+def cut_note(cut: Cut | None) -> dict[str, Any]:
+    """In a reply: what was left out."""
+    return {"truncated": {"messages": cut.messages, "tokens": cut.tokens}} if cut else {}
+
+
+def cut_header(cut: Cut | None) -> dict[str, str]:
+    """The same before it."""
+    return {"X-Corral-Truncated": f"messages={cut.messages}, tokens={cut.tokens}"} if cut else {}
 
 
 async def respond(

@@ -95,9 +95,13 @@ def test_error_a_count_that_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "on"), [("", False), ("0", False), ("false", False), ("F", False), ("1", True), ("yes", True), ("2", True)]
+    ("text", "on"),
+    [
+        *[(text, False) for text in ("", "0", "false", "F", "off", "No")],
+        *[(text, True) for text in ("1", "yes", "2", "on")],
+    ],
 )
-def test_flags_are_on_for_anything_but_gos_words_for_false(text: str, *, on: bool) -> None:
+def test_flags_are_on_for_anything_but_words_for_no(text: str, *, on: bool) -> None:
     assert Settings({"OLLAMA_DEBUG": text}).flag("DEBUG") is on
 
 

@@ -72,13 +72,20 @@ def test_whole_messages_go_where_no_token_is_left_to_the_answer(fake: FakeServer
     assert reply.headers.get("X-Corral-Truncated") == said
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/api/generate"])
+@ALL
 def test_error_whoever_wants_nothing_left_out_is_told_what_does_not_fit(fake: FakeServer, path: str) -> None:
     reply = fake.post(path, body(path, truncate=False))
     assert reply.status_code == 400
-    error = reply.json()["error"]
-    assert "the prompt is longer than the context length currently available to the model" in error
-    assert "tokens and one of the answer, it holds 200" in error
+    assert "the prompt is longer than the context length currently available to the model" in reply.text
+    assert "tokens and one of the answer, it holds 200; shorten the prompt, raise num_ctx, " in reply.text
+
+
+def test_error_nothing_is_left_out_for_anthropics_clients_either(fake: FakeServer) -> None:
+    asked = {"messages": [QUESTION | {"content": LONG}], "options": FITTING, "max_tokens": 5}
+    assert fake.post("/v1/messages", {"model": "twin", **asked}).headers["X-Corral-Truncated"]
+    reply = fake.post("/v1/messages", {"model": "twin", **asked, "truncate": False})
+    assert reply.status_code == 400
+    assert "it holds 200" in reply.json()["error"]["message"]
 
 
 @ALL

@@ -117,6 +117,31 @@ def test_a_text_that_is_too_long_is_cut_unless_that_is_refused(server: FakeServe
     assert embed(server, "x" * 62, truncate=False)["prompt_eval_count"] == 64
 
 
+@pytest.mark.parametrize(
+    ("path", "field"), [("/api/embed", "input"), ("/api/embeddings", "prompt"), ("/v1/embeddings", "input")]
+)
+def test_what_is_cut_of_a_text_is_told(server: FakeServer, path: str, field: str) -> None:
+    cut = server.post(path, {"model": "embed", field: TOO_LONG})
+    assert (cut.status_code, cut.headers["X-Corral-Truncated"]) == (200, "messages=0, tokens=138")
+    assert "corral_truncated_total" in server.ask("GET", "/metrics").text
+    assert path != "/api/embed" or cut.json()["truncated"] == {"messages": 0, "tokens": 138}
+    whole = server.post(path, {"model": "embed", field: "x"})
+    assert "X-Corral-Truncated" not in whole.headers
+    assert "truncated" not in whole.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "field"), [("/api/embed", "input"), ("/api/embeddings", "prompt"), ("/v1/embeddings", "input")]
+)
+def test_error_a_model_may_want_no_text_cut(serve: Serve, stored: Path, path: str, field: str) -> None:
+    text = "FROM embed\nPARAMETER truncate false\n"
+    Cli(stored, stored.parent).ok("create", "strict", "-f", "-", stdin=text)
+    with serve(models=stored) as own:
+        reply = own.post(path, {"model": "strict", field: TOO_LONG})
+        assert reply.status_code == 400
+        assert "at most 64 are taken" in reply.text
+
+
 def test_a_smaller_context_cuts_earlier(serve: Serve, stored: Path) -> None:
     with serve(models=stored) as own:
         assert embed(own, TOO_LONG, options={"num_ctx": 16})["prompt_eval_count"] == 16
