@@ -77,15 +77,19 @@ def dockers(folder: Path) -> Generator[tuple[int, int]]:
         server.wait()
 
 
-def push(port: int, repository: str, blob: Path, digest: str) -> None:
-    """Send a blob in one request, its bytes by the kernel."""
-    connection = HTTPConnection("127.0.0.1", port)
+def upload(connection: HTTPConnection, repository: str, digest: str) -> str:
+    """Begin an upload; where the blob goes."""
     connection.request("POST", f"/v2/{repository}/blobs/uploads/")
     reply = connection.getresponse()
     reply.read()
     where = urlsplit(reply.headers["Location"])
-    query = f"{where.query}&digest={digest}".lstrip("&")
-    connection.putrequest("PUT", f"{where.path}?{query}")
+    return f"{where.path}?{f'{where.query}&digest={digest}'.lstrip('&')}"
+
+
+def push(port: int, repository: str, blob: Path, digest: str) -> None:
+    """Send a blob in one request, its bytes by the kernel."""
+    connection = HTTPConnection("127.0.0.1", port)
+    connection.putrequest("PUT", upload(connection, repository, digest))
     connection.putheader("Content-Length", str(blob.stat().st_size))
     connection.putheader("Content-Type", "application/octet-stream")
     connection.endheaders()
@@ -135,11 +139,7 @@ def requests_a_second(port: int, repository: str) -> float:
     """Of a small manifest, one after the other on one connection."""
     connection, config = HTTPConnection("127.0.0.1", port), b"{}"
     digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
-    connection.request("POST", f"/v2/{repository}/blobs/uploads/")
-    reply = connection.getresponse()
-    reply.read()
-    where = urlsplit(reply.headers["Location"])
-    connection.request("PUT", f"{where.path}?{f'{where.query}&digest={digest}'.lstrip('&')}", config)
+    connection.request("PUT", upload(connection, repository, digest), config)
     connection.getresponse().read()
     descriptor = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": len(config)}
     manifest = {"schemaVersion": 2, "mediaType": TYPE, "config": descriptor, "layers": [descriptor]}

@@ -87,6 +87,9 @@ class Uploads:
                             self._hashes.pop(path.name, None)
                     finally:
                         os.close(descriptor)
+        for name in list(self._hashes):
+            if not (self.folder / name).exists():  # a collection took it
+                self._hashes.pop(name, None)
 
     def _is_old(self, status: os.stat_result) -> bool:
         limit = self._expiry if status.st_size else min(self._expiry, _EMPTY_EXPIRY)

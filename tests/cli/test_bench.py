@@ -75,4 +75,4 @@ def test_the_table_has_a_line_for_each_number_of_streams(served_url: str, models
 
 
 def test_error_a_model_name_that_is_none(cli: Cli) -> None:
-    cli.error(1, "bench", "a//b")
+    assert cli.error(1, "bench", "a//b").startswith("Error: ")

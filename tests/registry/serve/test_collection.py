@@ -91,6 +91,7 @@ def test_what_was_mounted_outlives_ollamas_pruning(own: Serving) -> None:
     hold(own, Step("DELETE", f"/v2/rows/source/blobs/{D}", 202))
     prune_like_ollama(own)
     collect(own)
+    assert has(own, f"blobs/{D}")
     hold(own, Step("GET", f"blobs/{D}", 200, shows=BLOB))
 
 

@@ -82,6 +82,7 @@ def test_of_a_blob_in_one_post_whose_client_leaves_nothing_stays(own: Serving) -
         connection.sendall(begun(own.host, "POST", f"{UPLOADS}?digest={D}", {"Content-Length": "26"}) + BLOB[:10])
         until(lambda: files(own) != before)
     until(lambda: files(own) == before)
+    assert own.wire.ask("HEAD", f"/v2/crew/x/blobs/{D}").status == 404
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_an_upload_that_is_being_written_to_does_not_expire(uploads: Uploads) ->
         os.utime(uploads.folder / upload.id, (0, 0))
         uploads.expire()
         upload.write(BLOB)
-        upload.commit(REPOSITORY, Digest.of(BLOB))
+        assert upload.commit(REPOSITORY, Digest.of(BLOB)) == Digest.of(BLOB)
 
 
 def test_an_upload_expires_by_its_last_byte_or_its_beginning(uploads: Uploads) -> None:

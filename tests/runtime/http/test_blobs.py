@@ -16,7 +16,7 @@ from corral.runtime.inference import EngineDefaults
 from starlette.testclient import TestClient
 
 from corral import Store
-from tests.conftest import CORRAL, Cli, serving
+from tests.conftest import Cli, serving
 from tests.runtime.conftest import PATIENCE, FakeServer, Serve, eventually
 
 HELLO = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
@@ -143,6 +143,7 @@ def test_error_a_chunked_body_that_is_cut_short_is_no_blob(server: FakeServer, m
         connection.sendall(f"{head}5\r\nhello\r\n".encode())
         eventually(lambda: len(in_the_making(models)) == 1)
     eventually(lambda: in_the_making(models) == [])
+    assert server.ask("HEAD", f"/api/blobs/sha256:{HELLO[::-1]}").status_code == 404
 
 
 def test_a_blob_that_is_here_is_not_waited_for(server: FakeServer) -> None:
@@ -249,8 +250,9 @@ def test_a_large_blob_takes_little_memory(cli: Cli) -> None:
     for _ in range(size // len(piece)):
         hashed.update(piece)
 
+    others = set(psutil.Process().children())  # servers of other tests
     with serving(cli) as url:
-        (process,) = (child for child in psutil.Process().children() if str(CORRAL) in child.cmdline())
+        (process,) = set(psutil.Process().children()) - others
         before, most = process.memory_info().rss, [0]
 
         def pieces() -> Iterator[bytes]:

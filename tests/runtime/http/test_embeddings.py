@@ -92,6 +92,7 @@ def test_keep_alive_0_unloads(serve: Serve, stored: Path) -> None:
         eventually(own.is_idle)
         embed(own, [], keep_alive="0")
         eventually(own.is_idle)
+        assert len(own.starts) == 2
 
 
 def test_dimensions_cut_and_make_the_length_one_again(server: FakeServer) -> None:

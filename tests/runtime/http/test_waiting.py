@@ -115,8 +115,9 @@ def test_a_request_changes_how_long_its_model_stays(serve: Serve, keep_alive: ob
 
 def test_a_fraction_of_a_second_is_enough(serve: Serve) -> None:
     with serve() as server:
-        server.post("/api/generate", asked(1) | {"keep_alive": "0.05"})
+        assert server.post("/api/generate", asked(1) | {"keep_alive": "0.05"}).ok
         eventually(server.is_idle)
+        assert len(server.starts) == 1
 
 
 def test_an_answer_goes_on_past_its_context_unless_told_otherwise(serve: Serve) -> None:

@@ -184,6 +184,7 @@ def test_a_model_stopped_while_it_loads_goes_after_its_first_use() -> None:
         loads.gate.set()
         await asked
         await until(lambda: not pool.runners())
+        assert loads.names == ["a"]
 
     in_pool(run)
 
