@@ -89,7 +89,7 @@ class Access:
             return Response(status_code=204) if scope["method"] == "OPTIONS" else None
         if is_local_address(name):
             return None
-        reason = f"host {shown(host)} is not allowed; to be reached by it, listen beyond this machine"
+        reason = f"host {shown(host)} is not allowed; bind OLLAMA_HOST to another address to be reached by it"
         return refusal(scope, 403, reason)
 
 

@@ -289,7 +289,7 @@ def test_error_a_page_whose_name_was_led_here_later_is_refused(page: Page, corra
         fetch(page, rebound + "/api/delete", "DELETE", {"model": "tiny"}),
     ]
     host = rebound.removeprefix("http://")
-    reason = f'host "{host}" is not allowed; to be reached by it, listen beyond this machine'
+    reason = f'host "{host}" is not allowed; bind OLLAMA_HOST to another address to be reached by it'
     assert [(answer.status, json.loads(answer.text)) for answer in told] == [(403, {"error": reason})] * 3
     assert names(server.get("/api/tags")) == STORED
 
