@@ -306,7 +306,7 @@ class BatchLoop:
             self._release(sequence)
             return
         except DecodeError as error:
-            self._fail(sequence.request, str(error))
+            self._fail(sequence.request, str(error), hint=error.hint)
             self._release(sequence, keeps=False)
             return
         if chunk := sequence.chunk(ends=bool(reason)):

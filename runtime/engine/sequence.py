@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from .decoder import Decoder
+from .decoder import DecodeError, Decoder
 from .protocol import Chunk, Finished, Generate, TokenLogprobs, TokenProbability
 from .sampling import Logits, TokenSampler, log_probabilities
 from .text import TextStream
@@ -14,6 +15,7 @@ _MOST_REPEATS = 30
 """A model that says the same token more often in a row has lost its way (Ollama's number)."""
 _LONGEST_SPECIAL = 256
 """Characters of a special token; longer stop texts are none."""
+_DAMAGED_HINT = "check the file with `corral verify --deep`, and pull or create the model again"
 _MOST_CONTEXTS = 10
 """An answer is at most so many times as long as the context, whatever was asked for."""
 
@@ -114,11 +116,16 @@ class Sequence:
         return self.done >= self.limit
 
     def next_token(self, logits: Logits, decoder: Decoder, now: float) -> str:
-        """Choose a token; how the answer ends with it: `stop`, `length`, or "" if it goes on. Raises DeadEndError."""
+        """Choose a token; how the answer ends with it: `stop`, `length`, or "" if it goes on.
+
+        Raises DeadEndError, and DecodeError where the model has lost count.
+        """
         assert self.sampler is not None
         wanted = self.request.logprobs
         before = logits.copy() if wanted >= 0 else logits
         token = self.sampler.sample(logits)
+        if math.isnan(logits[token]):
+            raise DecodeError("the model's output is not a number: its weights are damaged", hint=_DAMAGED_HINT)
         ends = token in self.stops or (decoder.is_end(token) and token not in self.shown)
         if wanted >= 0 and not ends:
             self._logprobs.append(_logprobs(before, token, wanted, decoder))

@@ -114,6 +114,16 @@ def test_error_whatever_is_wrong_with_a_model_the_server_answers(real: FakeServe
         assert not error or error.startswith(("model 'bad:latest'", "template: "))
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0}, {"temperature": 0, "top_k": 1, "repeat_penalty": 2}])
+def test_error_weights_that_are_no_numbers_are_told_not_answered_with_nothing(
+    real: FakeServer, shelf: Shelf, options: dict[str, object]
+) -> None:
+    shelf.put("nan", hostile.KINDS["weights of NaN"]())
+    reply = real.post("/api/generate", request("nan", options={"num_predict": 4, **options}))
+    assert reply.status_code == 500
+    assert "output is not a number: its weights are damaged" in reply.json()["error"]
+
+
 def _check_flipped(real: FakeServer, shelf: Shelf, seed: int, count: int) -> None:
     for data in hostile.flipped(seed, count):
         shelf.put("flipped", data)
