@@ -34,6 +34,7 @@ MANIFEST_TYPES = (MANIFEST_TYPE, OCI_MANIFEST_TYPE, OCI_INDEX_TYPE, LIST_TYPE)
 
 _MAX_ERROR = 64 << 10
 _MAX_REDIRECTS = 5
+_UNASKED = "it refused without asking for a login: it may be only for reading, or closed to this address; ask its owner"
 _T = TypeVar("_T")
 
 
@@ -318,7 +319,8 @@ class Registry:
         if reply.status_code == 400 and self._wire.origin.is_plain:
             hint = 'if it speaks TLS, write https:// before the name, or "http = false" in config.toml'
         if reply.status_code in (401, 403) and self._wire.is_own(reply.url):
-            hint = self._authorized("").hint()
+            way_in = self._authorized("")
+            hint = way_in.hint() if reply.status_code == 401 or way_in.was_used else _UNASKED
         message = f"{self._name}: {method} {what}: {reply.status_code} {shown(said, 400)[1:-1]}"
         return RegistryError(
             message,

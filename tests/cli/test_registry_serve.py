@@ -201,6 +201,16 @@ def test_variables_say_what_options_say(cli: Cli, tiny_gguf: Path, file: str) ->
             assert "only read" in requests.post(url, auth=(USER, PASSWORD), timeout=PATIENCE).text
 
 
+def test_error_who_pushes_to_what_is_only_read_is_not_told_to_log_in(cli: Cli, tiny_gguf: Path) -> None:
+    with started(cli, "registry", "serve", "--read-only") as server:
+        name = f"{server.host}/crew/refused"
+        cli.ok("create", name, "-f", "-", stdin=f"FROM {tiny_gguf}\n")
+        said = cli.error(4, "push", name)
+    assert "DENIED: this registry is only read" in said
+    assert "  hint: it refused without asking for a login" in said
+    assert "corral login" not in said
+
+
 @BOTH
 def test_a_blob_may_be_too_large(cli: Cli, verb: tuple[str, ...]) -> None:
     with started(cli, *verb, "--max-blob", "1KB") as server:
