@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -83,14 +83,29 @@ def describe(store: Store, model: Manifest) -> list[nodes.Instruction]:
     text(nodes.Renderer, config.renderer)
     text(nodes.Parser, config.parser)
     text(nodes.Requires, config.requires)
-    for name, value in sorted(read_parameters(store, model).items()):
-        for item in value if isinstance(value, list) else [value]:
-            found.append(nodes.Parameter(_plain(name, item), _NOWHERE, _NOWHERE, name, _NOWHERE))
+    found.extend(_parameters(read_parameters(store, model)))
     for license_text in read_licenses(store, model):
         text(nodes.License, license_text)
     for message in read_messages(store, model.layers):
         found.append(nodes.Message(message.content, _NOWHERE, _NOWHERE, message.role, _NOWHERE))
     return found
+
+
+def changed(
+    instructions: Iterable[nodes.Instruction], system: str, parameters: Mapping[str, Value]
+) -> list[nodes.Instruction]:
+    """The instructions with another SYSTEM, unless that is "", and with other values of these parameters."""
+    kept = [one for one in instructions if not (isinstance(one, nodes.System) and system)]
+    kept = [one for one in kept if not (isinstance(one, nodes.Parameter) and one.name in parameters)]
+    if system:
+        kept.append(_node(nodes.System, system))
+    return kept + list(_parameters(parameters))
+
+
+def _parameters(values: Mapping[str, Value]) -> Iterator[nodes.Parameter]:
+    for name, value in sorted(values.items()):
+        for item in value if isinstance(value, list) else [value]:
+            yield nodes.Parameter(_plain(name, item), _NOWHERE, _NOWHERE, name, _NOWHERE)
 
 
 def rebuilds(store: Store, model: Manifest, text: str) -> bool:

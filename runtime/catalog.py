@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from ..modelfile import describe
+from ..modelfile.parameters import read_options
 from ..modelfile.printer import print_lines
 from ..store import gojson
 from ..store.gguf import Array, Scalar
@@ -60,10 +63,17 @@ def _local_time(tagged: TaggedModel) -> str:
     return datetime.fromtimestamp(tagged.modified).astimezone().isoformat()
 
 
-def show_reply(store: Store, model: ServedModel, *, verbose: bool = False) -> dict[str, Any]:
-    """The body of /api/show."""
+def show_reply(
+    store: Store,
+    model: ServedModel,
+    *,
+    verbose: bool = False,
+    system: str = "",
+    options: Mapping[str, object] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """The body of /api/show. As in Ollama, the Modelfile has what is asked for beside the model. Raises InputError."""
     manifest = model.tagged.manifest
-    instructions = describe.describe(store, manifest)
+    instructions = describe.changed(describe.describe(store, manifest), system, read_options(options)[0])
     reply: dict[str, Any] = {}
     if licenses := describe.read_licenses(store, manifest):
         reply["license"] = "\n".join(licenses)
@@ -73,8 +83,8 @@ def show_reply(store: Store, model: ServedModel, *, verbose: bool = False) -> di
     # Where the GGUF's own template is what is used, it is the one to show: clients look for "tools" in it.
     used = {"template": model.template, "gguf": model.header.chat_template, "none": "{{ .Prompt }}"}
     reply["template"] = used[model.shown_choice.kind]
-    if model.system:
-        reply["system"] = model.system
+    if system or model.system:
+        reply["system"] = system or model.system
     reply["details"] = model_details(model)
     if model.messages:
         reply["messages"] = [{"role": message.role, "content": message.content} for message in model.messages]

@@ -23,6 +23,7 @@ from ...store.errors import (
 )
 from ...store.local import Store
 from ...store.manifest import MANIFEST_TYPE, Manifest
+from ...store.name import Name
 from ...store.repositories import Tagged
 from ...store.repository import Repository, is_tag
 from ..contents import Contents, Part
@@ -59,7 +60,8 @@ class Catalog:
     def tags(self, repository: Repository) -> list[str]:
         """A repository's tags, in their order. Raises ServingError when there is no such repository."""
         tags = {tag for tag, _ in self._models(repository) if not _is_digest(tag)}
-        tags.update(tag for tag, tagged in self.store.repositories.tags(repository) if not tagged.model)
+        given = self.store.repositories.tags(repository)
+        tags.update(tag for tag, tagged in given if not tagged.model or _is_digest(tag))
         if not tags and not self._has_given(repository) and not any(self._models(repository)):
             raise ServingError("NAME_UNKNOWN", f"{repository}: no such repository", detail={"name": str(repository)})
         return sorted(tags)
@@ -78,6 +80,14 @@ class Catalog:
             what = f"{repository}: no manifest {reference}" if ":" in reference else f"{repository}: no tag {reference}"
             raise ServingError("MANIFEST_UNKNOWN", what, detail={"reference": reference})
         return found
+
+    def digests(self, repository: Repository, reference: str) -> set[Digest]:
+        """Those of the forms in which what the reference names is given; none where there is nothing."""
+        with suppress(ServingError):
+            if ":" in reference:
+                return {self.manifest(repository, reference, _first).digest}
+            return {self.manifest(repository, reference, _only(form)).digest for form in (MANIFEST_TYPE, OCI_MANIFEST)}
+        return set()
 
     def blob(self, repository: Repository, digest: Digest) -> Digest:
         """The sha256 of a blob that the repository has. Raises ServingError when it has no such blob."""
@@ -141,16 +151,22 @@ class Catalog:
         self.store.repositories.unlink(repository, sha256)
 
     def model(self, repository: Repository, tag: str) -> Manifest | None:
-        """The model of the store that a tag is."""
+        """The model of the store that a tag is: of another spelling only where no client gave this very one."""
         name = repository.name(tag)
         with suppress(ModelNotFoundError, InvalidManifestError):
-            return self.store.find(name).manifest if name else None
+            if name and (self.is_free(name) or not self.store.repositories.tagged(repository, tag)):
+                return self.store.find(name).manifest
         return None
+
+    def is_free(self, name: Name) -> bool:
+        """Whether no other tag of the store differs by case alone: to Ollama they would be one, to clients they are two."""
+        return self.store.tags.spelled(name).tag == name.tag
 
     def remove_model(self, repository: Repository, tag: str) -> None:
         """Remove the model of the store that a tag is, if it is one. Raises ServingError where it is only read."""
         try:
-            if name := repository.name(tag):
+            name = repository.name(tag)
+            if name and self.is_free(name):
                 self.store.remove(name)
         except ModelNotFoundError:
             pass
@@ -200,7 +216,8 @@ class Catalog:
     def _delete_tag(self, repository: Repository, tag: str) -> bool:
         if not is_tag(tag):
             return False
-        model = self.model(repository, tag)
+        name = repository.name(tag)
+        model = self.model(repository, tag) if name and self.is_free(name) else None
         tagged = self.store.repositories.tagged(repository, tag)
         gone = bool(tagged and _is_current(tagged, model))
         self.store.repositories.untag(repository, tag)  # first: so the manifest is still there by its digest
@@ -209,18 +226,28 @@ class Catalog:
         return gone or model is not None
 
     def _delete(self, repository: Repository, digest: Digest) -> bool:
-        found = False
-        for tag, tagged in list(self.store.repositories.tags(repository)):
+        tags = set[str]()
+        for tag, tagged in self.store.repositories.tags(repository):
             model = self.model(repository, tag)
             if tagged.digest == str(digest) and model and _is_current(tagged, model):
-                self.remove_model(repository, tag)
-                found = True
-        for tag, model in list(self._models(repository)):
+                tags.add(tag)
+        for tag, model in self._models(repository):
             wrapped = _wrapped(model)
             if digest in (model.digest, wrapped and wrapped.digest):
-                self.remove_model(repository, tag)
-                found = True
-        return self.store.repositories.remove(repository, digest) or found
+                tags.add(tag)
+        # First: so the blobs are still the repository's, of which another manifest may be about to come.
+        found = self.store.repositories.remove(repository, digest)
+        for tag in tags:
+            self.remove_model(repository, tag)
+        return found or bool(tags)
+
+
+def _first(types: Sequence[str]) -> str:
+    return types[0]
+
+
+def _only(form: str) -> Prefers:
+    return lambda types: form if form in types else ""
 
 
 def read_digest(text: str) -> Digest:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ...store import gguf, locks
 from ...store.digest import Digest
@@ -39,6 +41,10 @@ _ELSEWHERE = ("application/vnd.oci.image.layer.nondistributable.", "application/
 """Layers that are not for registries; they may be absent."""
 
 
+Expects: TypeAlias = "Callable[[set[Digest]], bool]"
+"""Whether what has these digests by now, none where there is nothing, is what the client thinks that it replaces."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A manifest that was kept."""
@@ -54,9 +60,17 @@ class Intake:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._store: Store = catalog.store
+        self._reading = threading.Lock()
+        """One manifest is read at a time: 4 MiB of brackets are a hundred in memory."""
 
     def put(
-        self, repository: Repository, reference: str, media_type: str, raw: bytes, tags: Sequence[str] = ()
+        self,
+        repository: Repository,
+        reference: str,
+        media_type: str,
+        raw: bytes,
+        tags: Sequence[str] = (),
+        expects: Expects = lambda _: True,
     ) -> Taken:
         """Keep a manifest and point the tags at it. Raises ServingError for what is wrong with it."""
         if ":" in reference:
@@ -71,7 +85,9 @@ class Intake:
                 raise ServingError("MANIFEST_INVALID", f"{shown(tag)} is no tag: up to 128 letters, digits and _ - .")
         if len(tags) > MAX_TAGS:
             raise ServingError("MANIFEST_INVALID", f"{len(tags)} tags, at most {MAX_TAGS} at once")
-        contents, media_type = self._read(raw, media_type)
+        with self._reading:
+            contents, media_type = self._read(raw, media_type)
+        self._check_expected(repository, reference, expects)
         needed = self._needed(repository, contents)
         subject = contents.subject.descriptor.digest if contents.subject else None
         entry = Entry(
@@ -94,7 +110,7 @@ class Intake:
                 is_whole = all(blob.digest in needed for blob in contents.blobs)
                 model = self._model(name, entry, raw) if name and is_whole else None
                 for tag in tags:
-                    self._tag(repository, tag, entry, model)
+                    self._tag(repository, tag, entry, model, expects if tag == reference else None)
             except BlobNotFoundError as error:
                 raise ServingError("MANIFEST_BLOB_UNKNOWN", str(error)) from None
         return Taken(digest, subject)
@@ -134,10 +150,21 @@ class Intake:
             raise ServingError("MANIFEST_BLOB_UNKNOWN", f"{repository} has no blob {names}", detail=detail)
         return found
 
-    def _tag(self, repository: Repository, tag: str, entry: Entry, model: Manifest | None) -> None:
+    def _check_expected(self, repository: Repository, reference: str, expects: Expects) -> None:
+        if not expects(self._catalog.digests(repository, reference)):
+            why = f"{repository}: {reference} is not what the request's condition says"
+            raise ServingError("DENIED", why, status=412)
+
+    def _tag(
+        self, repository: Repository, tag: str, entry: Entry, model: Manifest | None, expects: Expects | None
+    ) -> None:
         store, name = self._store, repository.name(tag)
-        tagged = Tagged(entry.digest, str(model.digest) if model and name else "")
         with locks.keyed(store.blobs.busy_file(repository.filename)):
+            if expects:
+                self._check_expected(repository, tag, expects)
+            if name and store.tags.spelled(name, is_new=True).tag != tag:  # another tag, which to Ollama is this one
+                name = None
+            tagged = Tagged(entry.digest, str(model.digest) if model and name else "")
             # Where it ends in between, the tag is still what it was; all there is of what is no model is the tag itself.
             before = store.repositories.tagged(repository, tag)
             if name and model and before and not before.model:

@@ -29,6 +29,8 @@ from .errors import ServingError
 EXPIRY = 24 * 3600.0
 """Seconds without a byte after which an upload is removed; one that has none yet goes after an hour."""
 _EMPTY_EXPIRY = 3600.0
+_LOOK_EVERY = 1.0
+"""Seconds between two looks at which uploads have expired."""
 _STRIDE = 32 << 20
 _ID = re.compile(r"[0-9a-f]{48}")
 
@@ -43,16 +45,18 @@ class Uploads:
         self.max_bytes = max_bytes or MAX_BLOB_BYTES
         self._expiry = expiry
         self._hashes: dict[str, tuple[int, hashlib._Hash]] = {}
+        self._next_look = 0.0
 
     def begin(self, repository: Repository) -> Upload:
         """A new upload. Raises ServingError when too many are open."""
         self._store.blobs.prepare()
         with system_errors(self.folder, "write to the store"):
             make_folders(self.folder)
-            if sum(1 for _ in os.scandir(self.folder)) >= self._most:
+            if time.monotonic() >= self._next_look:
+                self._next_look = time.monotonic() + _LOOK_EVERY
                 self.expire()
-                if sum(1 for _ in os.scandir(self.folder)) >= self._most:
-                    raise ServingError("TOOMANYREQUESTS", f"{self._most} uploads are open; try again later")
+            if sum(1 for _ in os.scandir(self.folder)) >= self._most:
+                raise ServingError("TOOMANYREQUESTS", f"{self._most} uploads are open; try again later")
             name = secrets.token_hex(16) + _bound_to(repository)
             os.close(open_shared(self.folder / name, os.O_RDWR | os.O_EXCL))
         return self.open(repository, name)
@@ -62,6 +66,7 @@ class Uploads:
         if not _ID.fullmatch(name) or not name.endswith(_bound_to(repository)):
             raise ServingError("BLOB_UPLOAD_UNKNOWN", "there is no such upload in this repository")
         path = self.folder / name
+        self._expire(path)
         if (descriptor := _held(path)) is None:
             raise ServingError("BLOB_UPLOAD_UNKNOWN", "there is no such upload; it was ended, or expired")
         size = os.fstat(descriptor).st_size
@@ -78,18 +83,20 @@ class Uploads:
 
     def expire(self) -> None:
         """Remove the uploads that nobody goes on with."""
-        for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError, locks.BusyError):
-                if self._is_old(path.stat()) and (descriptor := _held(path)) is not None:
-                    try:
-                        if self._is_old(os.fstat(descriptor)):
-                            path.unlink()
-                            self._hashes.pop(path.name, None)
-                    finally:
-                        os.close(descriptor)
+        for path in list(self.folder.iterdir()) if self.folder.is_dir() else ():
+            self._expire(path)
         for name in list(self._hashes):
-            if not (self.folder / name).exists():  # a collection took it
+            if not (self.folder / name).exists():  # it expired, or a collection took it
                 self._hashes.pop(name, None)
+
+    def _expire(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError, locks.BusyError):
+            if self._is_old(path.stat()) and (descriptor := _held(path)) is not None:
+                try:
+                    if self._is_old(os.fstat(descriptor)):
+                        path.unlink()
+                finally:
+                    os.close(descriptor)
 
     def _is_old(self, status: os.stat_result) -> bool:
         limit = self._expiry if status.st_size else min(self._expiry, _EMPTY_EXPIRY)

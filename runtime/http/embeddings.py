@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ...store.errors import InputError, ModelNotFoundError, one_line
+from ...store.errors import InputError, ModelNotFoundError
 from ..embedding import Embedding, EmbeddingRequest, Embeddings, numbers_of
-from .errors import answering, ollama_error, openai_error
+from .errors import QuotedNotFoundError, answering, ollama_error, openai_error
 from .stream import client_of, cut_header, cut_note, read_body, while_connected
 from .types import ModelRequest, decode
 
@@ -39,15 +39,9 @@ class OpenAIEmbedRequest(msgspec.Struct, kw_only=True):
     model: str | None = None
     input: Any = None
     dimensions: int | None = None
+    truncate: bool | None = None
+    """As /api/embed has it."""
     encoding_format: str | None = None
-
-
-class UnknownModelError(ModelNotFoundError):
-    """Ollama says it in other words here."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.args = (one_line(f'model "{name}" not found, try pulling it first'),)
 
 
 class EmbeddingsDialect:
@@ -103,12 +97,18 @@ class EmbeddingsDialect:
             EmbeddingRequest(
                 model=asked.wanted,
                 texts=[asked.prompt] if asked.prompt else [],
+                truncate=asked.truncate,
                 options=asked.options or {},
                 keep_alive=asked.lasting,
                 client=client_of(request),
             ),
         )
-        return await _json(lambda: {"embedding": numbers_of(found.vectors[0]) if found.vectors else []}, found)
+
+        def body() -> dict[str, Any]:
+            whole: dict[str, Any] = {"embedding": numbers_of(found.vectors[0]) if found.vectors else []}
+            return whole | cut_note(found.cut)
+
+        return await _json(body, found)
 
     async def openai(self, request: Request) -> Response:
         """The vectors of a text or of several, as numbers or as base64 of 32-bit floats."""
@@ -124,7 +124,11 @@ class EmbeddingsDialect:
         if not asked.model:
             raise InputError("model is required")
         wanted = EmbeddingRequest(
-            model=asked.model, texts=texts, dimensions=asked.dimensions or 0, client=client_of(request)
+            model=asked.model,
+            texts=texts,
+            truncate=asked.truncate,
+            dimensions=asked.dimensions or 0,
+            client=client_of(request),
         )
         found = await self._embedded(request, wanted)
         shown: Callable[[bytes], object] = _short if kind == "float" else _as_base64
@@ -135,7 +139,7 @@ class EmbeddingsDialect:
                 for index, vector in enumerate(found.vectors)
             ]
             usage = {"prompt_tokens": found.tokens, "total_tokens": found.tokens}
-            return {"object": "list", "data": data, "model": asked.model, "usage": usage}
+            return {"object": "list", "data": data, "model": asked.model, "usage": usage} | cut_note(found.cut)
 
         return await _json(body, found)
 
@@ -143,7 +147,7 @@ class EmbeddingsDialect:
         try:
             return await while_connected(request, self._embedding.embed(wanted))
         except ModelNotFoundError as error:
-            raise UnknownModelError(error.name) from None
+            raise QuotedNotFoundError(error.name, ", try pulling it first") from None
 
 
 def _texts(value: object, refusal: str) -> list[str]:

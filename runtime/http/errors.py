@@ -47,6 +47,14 @@ class AbsentError(InputError):
         super().__init__(f"{path} is not supported yet")
 
 
+class QuotedNotFoundError(ModelNotFoundError):
+    """A missing model, in the words that Ollama has at some of its routes."""
+
+    def __init__(self, name: str, more: str = "") -> None:
+        super().__init__(name)
+        self.args = (one_line(f'model "{name}" not found{more}'),)
+
+
 class ForbiddenError(InputError):
     """What this server was told not to do."""
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from .sendfile import EXTENSION
 
-_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_RANGE = re.compile(r"bytes=([0-9]{0,99})-([0-9]{0,99})", re.IGNORECASE)
 _PIECE = 1 << 20
 
 
@@ -50,7 +50,7 @@ class FileBody(Response):
 
     def _chosen(self, method: str, headers: Headers) -> tuple[int, int]:
         """The first byte to give, and the one behind the last, by which the reply's status and headers are set."""
-        if is_had(self._etag, headers):
+        if names_one("if-none-match", {self._etag}, headers):
             self.status_code = 304
             return 0, 0
         wanted = _RANGE.fullmatch(headers.get("range", "")) if method == "GET" else None
@@ -78,10 +78,10 @@ class FileBody(Response):
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-def is_had(etag: str, headers: Headers) -> bool:
-    """Whether the client has said that it has what the etag names."""
-    said = [one.strip().removeprefix("W/") for one in ",".join(headers.getlist("if-none-match")).split(",")]
-    return etag in said or "*" in said
+def names_one(header: str, etags: set[str], headers: Headers) -> bool:
+    """Whether a condition of the request, If-Match or If-None-Match, names one of the etags that something has now."""
+    said = {one.strip().removeprefix("W/") for one in ",".join(headers.getlist(header)).split(",")}
+    return bool(etags) and ("*" in said or not etags.isdisjoint(said))
 
 
 def _interval(found: re.Match[str], size: int) -> tuple[int, int]:

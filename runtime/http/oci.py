@@ -18,14 +18,15 @@ from starlette.routing import Route
 from ...registry.formats.document import OCI_INDEX
 from ...registry.serve.catalog import Catalog, Prefers, Served, read_digest
 from ...registry.serve.errors import ServingError
-from ...registry.serve.intake import Intake
+from ...registry.serve.intake import Expects, Intake
 from ...registry.serve.scopes import Action, Caller
 from ...registry.serve.uploads import Uploads
+from ...store.digest import Digest
 from ...store.errors import CorralError
 from ...store.manifest import MAX_MANIFEST_BYTES
 from ...store.repository import Repository
 from ..schedule.pool import BusyError
-from .filebody import is_had
+from .filebody import names_one
 from .oci_blobs import BlobHandlers
 from .oci_reply import HEADERS, page, refused
 from .stream import BodyTooLargeError, read_body
@@ -166,7 +167,8 @@ class OCIDialect:
             raise ServingError("TOOMANYREQUESTS", "too many manifests are being sent; try again soon") from None
         media_type = request.headers.get("content-type", "").partition(";")[0].strip()
         tags = request.query_params.getlist("tag")
-        taken = await asyncio.to_thread(self._intake.put, repository, reference, media_type, raw, tags)
+        expects = _condition(request.headers)
+        taken = await asyncio.to_thread(self._intake.put, repository, reference, media_type, raw, tags, expects)
         headers = {
             **HEADERS,
             "Location": f"/v2/{repository}/manifests/{taken.digest}",
@@ -204,9 +206,20 @@ def _given(request: Request, served: Served) -> Response:
         "ETag": f'"{served.digest}"',
         "Content-Type": served.media_type,
     }
-    if is_had(headers["ETag"], request.headers):
+    if names_one("if-none-match", {headers["ETag"]}, request.headers):
         return Response(status_code=304, headers=headers)
     return Response(served.raw, headers=headers)
+
+
+def _condition(headers: Headers) -> Expects:
+    """By If-Match and If-None-Match (RFC 9110, part 13.1)."""
+
+    def expects(digests: set[Digest]) -> bool:
+        etags = {f'"{digest}"' for digest in digests}
+        is_same = "if-match" not in headers or names_one("if-match", etags, headers)
+        return is_same and not names_one("if-none-match", etags, headers)
+
+    return expects
 
 
 def _preference(headers: list[str]) -> Prefers:

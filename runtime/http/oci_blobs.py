@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -27,7 +28,7 @@ Readable: TypeAlias = "Callable[[str | None], Iterator[Repository]]"
 
 _INTERVAL = re.compile(r"(?:bytes[= ])?([0-9]{1,18})-([0-9]{1,18})(?:/[0-9*]+)?")
 """Ollama's clients and the spec have no unit, others have."""
-_EMPTY = Digest.of(b"")
+_EMPTY = {Digest(algorithm, hashlib.new(algorithm).hexdigest()) for algorithm in ("sha256", "sha512")}
 _TRIES, _PAUSE = 30, 0.1
 """How often, and after how many seconds, an upload is asked for that somebody else is still writing to."""
 
@@ -77,7 +78,9 @@ class BlobHandlers:
                 if await asyncio.to_thread(self._mounted, repository, digest, source, readable):
                     return _made(repository, digest)
         digest = read_digest(query["digest"]) if "digest" in query else None
-        is_whole = digest is not None and (digest == _EMPTY or request.headers.get("content-length", "") != "0")
+        is_whole = digest is not None and (
+            digest in _EMPTY or announced(request) or "transfer-encoding" in request.headers
+        )
         with await asyncio.to_thread(self._uploads.begin, repository) as upload:
             if not is_whole:
                 return _state(repository, upload, 202)

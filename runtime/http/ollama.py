@@ -15,7 +15,7 @@ from ...store.errors import CorralError, InputError, InvalidNameError, ModelNotF
 from ...store.name import Name
 from ..catalog import model_details, show_reply
 from ..inference import Inference
-from .errors import answering, ollama_error
+from .errors import QuotedNotFoundError, answering, ollama_error
 from .routes import get_only
 from .stream import read_body
 from .types import CopyRequest, ModelRequest, ShowRequest, decode
@@ -88,7 +88,14 @@ class OllamaDialect:
         if not asked.wanted:
             raise InputError("model is required")
         model = await asyncio.to_thread(self._inference.model, asked.wanted)
-        reply = await asyncio.to_thread(show_reply, self._inference.store, model, verbose=bool(asked.verbose))
+        reply = await asyncio.to_thread(
+            show_reply,
+            self._inference.store,
+            model,
+            verbose=bool(asked.verbose),
+            system=asked.system or "",
+            options=asked.options or {},
+        )
         if request.headers.get("user-agent", "").startswith("GitHubCopilotChat/"):
             reply["model_info"]["general.basename"] = asked.wanted  # it shows this as the model's name
         return JSONResponse(reply)
@@ -100,12 +107,14 @@ class OllamaDialect:
         try:
             await asyncio.to_thread(self._inference.store.copy, source, destination)
         except ModelNotFoundError:
-            raise ModelNotFoundError(asked.source) from None
+            raise QuotedNotFoundError(asked.source) from None
         return Response()
 
     async def delete(self, request: Request) -> Response:
         """Take a name away, and the blobs that nothing else needs."""
         asked = decode(await read_body(request), ModelRequest).wanted
+        if not asked:
+            raise InputError("model is required")
         try:
             await asyncio.to_thread(self._inference.store.remove, _name(asked, "name"))
         except ModelNotFoundError:

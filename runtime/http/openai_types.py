@@ -11,6 +11,7 @@ import msgspec
 
 from ...modelfile.template.conversation import Think
 from ...store.errors import InputError, shown
+from ..dialogue.schema.answers import function_of
 from ..request import Calls, Format, UnsupportedError
 from .logprobs import MOST_LOGPROBS
 from .messages import WireMessage
@@ -102,9 +103,13 @@ class ChatCompletionRequest(OpenAIRequest, kw_only=True):
 
     def check(self) -> None:
         """Raises UnsupportedError for what cannot be honoured."""
-        for name in ("functions", "web_search_options"):
-            if getattr(self, name):
-                raise UnsupportedError(f"{name} is not supported; use tools")
+        if self.functions or self.web_search_options is not None:
+            name = "functions" if self.functions else "web_search_options"
+            raise UnsupportedError(f"{name} is not supported; use tools")
+        for tool in self.tools or ():
+            if (kind := tool.get("type", "function")) != "function":
+                raise UnsupportedError(f"tools of the type {shown(str(kind))} are not supported: describe a function")
+            function_of(tool)
         if self.function_call not in (None, "none", "auto"):
             raise UnsupportedError("function_call is not supported; use tool_choice")
         if self.modalities not in (None, ["text"]):
@@ -147,9 +152,8 @@ class ChatCompletionRequest(OpenAIRequest, kw_only=True):
             case _:
                 raise InputError('invalid tool_choice: "none", "auto", "required", or a function by its name')
 
-    def _tool_names(self) -> set[object]:
-        functions = [tool.get("function", tool) for tool in self.tools or ()]
-        return {cast("dict[str, object]", one).get("name") for one in functions if isinstance(one, dict)}
+    def _tool_names(self) -> set[str]:
+        return {function_of(tool)["name"] for tool in self.tools or ()}
 
     @property
     def think(self) -> Think:

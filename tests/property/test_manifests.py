@@ -63,13 +63,13 @@ def test_any_bytes_are_a_manifest_or_refused_soon(tmp_path: Path) -> None:
     accepted = 0
     for _ in range(COUNT):
         data = mutated(rng)
-        started = time.perf_counter()
+        started = time.process_time()
         made = parsed(data)
         accepted += made is not None
         for blob in made.blobs if made else ():
             if blob.digest.algorithm == "sha256":
                 assert store.blobs.path(blob.digest).parent == store.blobs.folder
-        assert time.perf_counter() - started < 1.0, data
+        assert time.process_time() - started < 1.0, data
     assert accepted
     assert not store.root.exists()
 

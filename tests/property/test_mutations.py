@@ -78,9 +78,9 @@ def test_any_file_parses_or_gives_our_errors_soon() -> None:
     for number in range(COUNT):
         data = mutated(rng)
         mode: Mode = "strict" if number % 4 == 0 else "ollama"
-        started = time.perf_counter()
+        started = time.process_time()
         accepted += is_sound(data, mode)
-        assert time.perf_counter() - started < SLOWEST, data
+        assert time.process_time() - started < SLOWEST, data
     assert accepted > COUNT // 50
 
 

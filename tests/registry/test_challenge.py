@@ -49,10 +49,10 @@ def test_any_text_gives_challenges(header: str) -> None:
 
 def test_a_long_header_takes_no_long_time() -> None:
     for text in ('"' * 60_000, "Bearer a=" + '"\\' * 30_000, "Bearer " + "a" * 60_000, "Bearer " + "a ," * 20_000):
-        started = time.perf_counter()
+        started = time.process_time()
         parse(text)
         # It takes some milliseconds; by the square of its length it would be minutes.
-        assert time.perf_counter() - started < 1.0
+        assert time.process_time() - started < 1.0
 
 
 def test_scopes_of_one_resource_are_one() -> None:

@@ -43,7 +43,7 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str = "") -> str:
 
     Tools are in the API's shape or bare functions. Raises InputError, SchemaError.
     """
-    offered = {function["name"]: function for function in map(_function, tools)}
+    offered = {function["name"]: function for function in map(function_of, tools)}
     if name and name not in offered:
         raise InputError(f"tool {shown(name)}: it is not among the tools", hint="offer it, or let the model choose")
     if not offered:
@@ -62,7 +62,8 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], *, name: str = "") -> str:
     return compiler.text(net.automaton(start, end), "#")
 
 
-def _function(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+def function_of(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The function that a tool is; some clients give it by itself. Raises InputError where it has no name."""
     function = tool.get("function", tool)
     named: object = cast("Mapping[str, Any]", function).get("name") if isinstance(function, Mapping) else None
     if not isinstance(named, str) or not named:

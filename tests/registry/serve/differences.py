@@ -228,5 +228,9 @@ DEBIANS: dict[str, str] = {
     "a manifest of more than 4 MiB": "1 PUT: 400, not 413",
     "a manifest of 15,000 layers": "1 PUT: 201, not 400",
     "a missing layer is named": "3 PUT: another body",
+    "a range to a byte beyond all numbers of a blob": "1 GET: 416, not 206",
+    "a range from a byte beyond all numbers of a blob": "1 GET: no Content-Range; Content-Length 26, not 0; another body",
+    "a range whose unit is in upper case of a blob": "1 GET: 416, not 206",
+    "an empty blob in one POST by sha512": "1 POST: 202, not 201",
     "a refused manifest leaves the tag as it was": "6 PUT: DIGEST_INVALID, not MANIFEST_INVALID",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def test_an_upload_expires_by_its_last_byte_or_its_beginning(uploads: Uploads) -
         os.utime(uploads.folder / name, (now - age, now - age))
     uploads.expire()
     assert [path.name for path in uploads.folder.iterdir()] == names[:1]
+
+
+def test_what_expired_is_gone_before_anybody_looks_for_room(tmp_path: Path) -> None:
+    uploads = Uploads(Store(tmp_path), expiry=60)
+    names = [begun(uploads), begun(uploads)]
+    then = time.time() - 61
+    os.utime(uploads.folder / names[0], (then, then))
+    with pytest.raises(ServingError, match="no such upload"):
+        uploads.open(REPOSITORY, names[0])
+    os.utime(uploads.folder / names[1], (then, then))
+    with Uploads(Store(tmp_path), expiry=60).begin(REPOSITORY) as upload:
+        assert [path.name for path in uploads.folder.iterdir()] == [upload.id]
 
 
 def test_an_upload_is_hashed_again_by_a_later_server(uploads: Uploads, tmp_path: Path) -> None:

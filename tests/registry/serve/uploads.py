@@ -58,6 +58,7 @@ _WHOLE = [
         Step("GET", f"blobs/{D512}", 200, shows=BLOB),
     ),
     row("an empty blob in one POST", Step("POST", f"{UPLOADS_PATH}?digest={digest(b'')}", 201), has(b"")),
+    row("an empty blob in one POST by sha512", Step("POST", f"{UPLOADS_PATH}?digest={digest(b'', 'sha512')}", 201)),
     row("an empty blob in one PUT", BEGIN, end(of=digest(b"")), has(b"")),
     row(
         "a POST that only names a digest begins an upload",

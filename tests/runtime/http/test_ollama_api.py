@@ -118,13 +118,13 @@ def test_a_model_is_copied_and_deleted(serve: Serve, fake_models: Path, tmp_path
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "text"),
     [
-        ("POST", "/api/copy", {"source": "nope", "destination": "a"}, 404, "model 'nope' not found"),
+        ("POST", "/api/copy", {"source": "nope", "destination": "a"}, 404, 'model "nope" not found'),
         ("POST", "/api/copy", {"source": "a b", "destination": "a"}, 400, 'source "a b" is invalid'),
         ("POST", "/api/copy", {"source": "tiny", "destination": "../a"}, 400, 'destination "../a" is invalid'),
         ("POST", "/api/copy", {"source": "tiny"}, 400, 'destination "" is invalid'),
         ("DELETE", "/api/delete", {"model": "nope"}, 404, "model 'nope' not found"),
         ("DELETE", "/api/delete", {"name": "a b"}, 400, 'name "a b" is invalid'),
-        ("DELETE", "/api/delete", {}, 400, 'name "" is invalid'),
+        ("DELETE", "/api/delete", {}, 400, "model is required"),
     ],
 )
 def test_error_what_cannot_be_copied_or_deleted(
@@ -159,6 +159,24 @@ def test_show_says_everything_about_a_model(fake: FakeServer) -> None:
     assert "SYSTEM Be brief." in shown["modelfile"]
     assert datetime.fromisoformat(shown["modified_at"]).tzinfo
     check_details(shown["details"])
+
+
+def test_show_has_what_is_asked_for_beside_the_model_in_its_modelfile(fake: FakeServer) -> None:
+    own = fake.post("/api/show", {"model": "twin"}).json()
+    options = {"stop": ["a", "b"], "temperature": 0.5}
+    asked = fake.post("/api/show", {"model": "twin", "system": "Be long.", "options": options}).json()
+    lines = asked["modelfile"].splitlines()
+    assert [line for line in lines if line.startswith("SYSTEM")] == ["SYSTEM Be long."]
+    assert {line for line in lines if line.startswith("PARAMETER")} == {
+        "PARAMETER num_predict 7",
+        "PARAMETER stop a",
+        "PARAMETER stop b",
+        "PARAMETER temperature 0.5",
+    }
+    assert asked | {"modelfile": "", "system": ""} == own | {"modelfile": "", "system": ""}
+    assert asked["system"] == "Be long."
+    refused = fake.post("/api/show", {"model": "twin", "options": {"stop": 5}})
+    assert refused.status_code == 400
 
 
 def test_show_of_a_plain_model_still_has_what_clients_need(fake: FakeServer) -> None:

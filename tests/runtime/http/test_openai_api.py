@@ -11,6 +11,7 @@ import requests
 from tests.runtime.conftest import FakeServer, Serve, kill
 
 PATH = "/v1/chat/completions"
+NOTHING: dict[str, object] = {}
 
 
 def body(content: object = "say:one € two;", **more: object) -> dict[str, object]:
@@ -145,7 +146,14 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"model": "bad name!"}, "invalid model name"),
         ({"max_tokens": "many"}, "Expected `int | null`"),
         ({"stop": [1]}, "Expected `str`"),
-        ({"tools": [{"type": "function"}]}, "does not support tools"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "does not support tools"),
+        ({"tools": [{"name": "f"}]}, "does not support tools"),
+        ({"tools": [{"type": "function"}]}, "tools: one has no name"),
+        ({"tools": [{"description": "f"}]}, "tools: one has no name"),
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools: one has no name"),
+        ({"tools": [{"type": "function", "function": "f"}]}, "tools: one has no name"),
+        ({"tools": [{"type": "web_search"}]}, 'tools of the type "web_search" are not supported'),
+        ({"tools": [{"type": "custom", "custom": {"name": "f"}}]}, 'tools of the type "custom" are not supported'),
         ({"response_format": {"type": "xml"}}, 'invalid response_format type "xml"'),
         ({"response_format": {"type": "json_schema"}}, "needs json_schema.schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {"schema": []}}}, "needs json_schema.schema"),
@@ -157,6 +165,7 @@ def test_a_developer_is_a_system(fake: FakeServer) -> None:
         ({"logit_bias": {"5": 101}}, "logit_bias must map token numbers"),
         ({"functions": [{"name": "f"}]}, "functions is not supported; use tools"),
         ({"function_call": {"name": "f"}}, "function_call is not supported; use tool_choice"),
+        ({"web_search_options": NOTHING}, "web_search_options is not supported"),
         ({"web_search_options": {"user_location": 1}}, "web_search_options is not supported"),
         ({"modalities": ["text", "audio"]}, "modalities other than text are not supported"),
         ({"reasoning_effort": "high"}, "does not support thinking"),
