@@ -40,7 +40,7 @@ def json_calls(scanner: Scanner, offer: Offer, *closing: str, is_bare: bool = Fa
             break
     if is_list:
         yield from scanner.expect("]")
-    yield from _endings(scanner, *closing)
+    yield from endings(scanner, *closing)
 
 
 def bare_calls(scanner: Scanner, offer: Offer) -> Steps[None]:
@@ -73,7 +73,7 @@ def tagged_calls(scanner: Scanner, offer: Offer, *closing: str) -> Steps[None]:
         yield from scanner.blanks()
         if not more and not (yield from scanner.follows("{")):
             break
-    yield from _endings(scanner, "]", *closing)
+    yield from endings(scanner, "]", *closing)
 
 
 def mistral_calls(scanner: Scanner, offer: Offer, *_: str) -> Steps[None]:
@@ -116,7 +116,7 @@ def deepseek_calls(scanner: Scanner, opening: str) -> Steps[None]:
         yield from scanner.expect("```json")
         yield from scanner.blanks()
     scanner.call(name, read_object((yield from json_object(scanner))))
-    yield from _endings(scanner, "```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")
+    yield from endings(scanner, "```", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>")
 
 
 KIMI_SECTION, KIMI_CALL = "<|tool_calls_section_begin|>", "<|tool_call_begin|>"
@@ -138,10 +138,10 @@ def kimi_calls(scanner: Scanner, opening: str) -> Steps[None]:
     arguments = read_object((yield from json_object(scanner)))
     found = _KIMI_ID.fullmatch(name)
     scanner.call(found[1] if found else name, arguments)
-    yield from _endings(scanner, "<|tool_call_end|>", "<|tool_calls_section_end|>")
+    yield from endings(scanner, "<|tool_call_end|>", "<|tool_calls_section_end|>")
 
 
-def _endings(scanner: Scanner, *endings: str) -> Steps[None]:
+def endings(scanner: Scanner, *endings: str) -> Steps[None]:
     """Each of them, if it is there."""
     for ending in endings:
         yield from scanner.blanks()

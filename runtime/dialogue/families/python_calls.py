@@ -1,6 +1,7 @@
 """Calls that look like Python's, `name(key="value", …)`, and Gemma's, `call:name{key:<escape>value<escape>}`. Pure.
 
-Nothing is evaluated: values are texts, numbers, True, False, None, and lists, tuples and dicts of them.
+Nothing is evaluated: values are texts, numbers, True, False, None, and lists, tuples and dicts of them. Several families
+write JSON as well where such calls may stand.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from typing import Any
 
 from ..scanner import NotACallError, Scanner, Steps, Syntax
 from ..toolcalls import Offer, real_number, whole_characters, whole_number
+from .json_calls import bare_calls, json_calls
 
 _PLAIN = r"\w\s,:=.+-"
 _PYTHON = Syntax.of(_PLAIN, '"', "'")
+_OBJECT = re.compile(r"(?:\[\s*)?\{"), re.compile(r"(?:\[\s*)?")
+_LIST_OF_NAMES = re.compile(r"\[\s*[^\W\d]"), re.compile(r"(?:\[\s*)?")
 _WORDS = {"True": True, "true": True, "False": False, "false": False, "None": None, "null": None}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|([\\'\"nrtbf\n]))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "\n": ""}
@@ -42,6 +46,20 @@ def python_calls(scanner: Scanner, offer: Offer, *closing: str, is_bare: bool = 
     yield from scanner.blanks()
     if closing:
         yield from scanner.take(*closing)
+
+
+def python_or_json_calls(scanner: Scanner, offer: Offer, *closing: str) -> Steps[None]:
+    """calls := calls in Python [closing] | calls in JSON [closing]"""
+    yield from scanner.blanks()
+    is_json = yield from scanner.ahead(*_OBJECT)
+    yield from json_calls(scanner, offer, *closing) if is_json else python_calls(scanner, offer, *closing)
+
+
+def bare_python_or_json_calls(scanner: Scanner, offer: Offer) -> Steps[None]:
+    """calls, at the very beginning, of tools that are offered: a list in Python, or JSON."""
+    yield from scanner.blanks()
+    is_python = yield from scanner.ahead(*_LIST_OF_NAMES)
+    yield from python_calls(scanner, offer, is_bare=True) if is_python else bare_calls(scanner, offer)
 
 
 def gemma_call(scanner: Scanner, quote: str, closing: str) -> Steps[None]:

@@ -26,8 +26,8 @@ from .json_calls import (
     mistral_calls,
     tagged_calls,
 )
-from .python_calls import gemma_call, python_calls
-from .tag_calls import FUNCTIONS, functions, invocations, tool_call
+from .python_calls import bare_python_or_json_calls, gemma_call, python_calls, python_or_json_calls
+from .tag_calls import DSML_MARK, FUNCTIONS, functions, invocations, tool_call, tool_calls
 
 Reader: TypeAlias = Callable[[Scanner, Offer, str], Steps[None]]
 """Reads calls, from behind the tag that opened them; or a whole answer, from behind the prompt."""
@@ -97,6 +97,10 @@ def _in_python(*closing: str) -> Reader:
     return lambda scanner, offer, _: python_calls(scanner, offer, *closing)
 
 
+def _in_python_or_json(*closing: str) -> Reader:
+    return lambda scanner, offer, _: python_or_json_calls(scanner, offer, *closing)
+
+
 def _in_gemma(quote: str, closing: str) -> Reader:
     return lambda scanner, _offer, _opening: gemma_call(scanner, quote, closing)
 
@@ -107,11 +111,8 @@ def _bare_python(scanner: Scanner, offer: Offer) -> Steps[None]:
 
 def _llama_calls(scanner: Scanner, offer: Offer, opening: str) -> Steps[None]:
     if opening == FUNCTIONS.function:
-        yield from functions(scanner, offer, FUNCTIONS, "</function>")
-        return
-    yield from scanner.blanks()
-    is_json = yield from scanner.follows("{", "[")
-    yield from json_calls(scanner, offer) if is_json else python_calls(scanner, offer)
+        return functions(scanner, offer, FUNCTIONS, "</function>")
+    return python_or_json_calls(scanner, offer)
 
 
 def _tool_call(end: str) -> Reader:
@@ -134,6 +135,13 @@ FAMILIES: tuple[Family, ...] = (
         whole=harmony.messages,
     ),
     Family(
+        name="deepseek-dsml",  # V3.2, V4
+        marks=((DSML_MARK,),),
+        openings=(f"<{DSML_MARK}function_calls>", f"<{DSML_MARK}tool_calls>"),
+        read=invocations,
+        tags=(DSML_MARK,),
+    ),
+    Family(
         name="kimi",  # Kimi K2
         marks=((KIMI_CALL,),),
         openings=(KIMI_SECTION, KIMI_CALL),
@@ -151,7 +159,7 @@ FAMILIES: tuple[Family, ...] = (
         name="minimax",  # M2
         marks=(("<minimax:tool_call>",),),
         openings=("<minimax:tool_call>",),
-        read=lambda scanner, offer, _: invocations(scanner, offer, "</minimax:tool_call>"),
+        read=invocations,
         tags=("</minimax:tool_call>",),
     ),
     Family(
@@ -177,10 +185,10 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="lfm2",
-        marks=(("<|tool_call_start|>",),),
+        marks=(("<|tool_call_start|>",), ("<|tool_list_start|>",)),
         openings=("<|tool_call_start|>",),
-        read=_in_python("<|tool_call_end|>"),
-        bare=_bare_python,
+        read=_in_python_or_json("<|tool_call_end|>"),
+        bare=bare_python_or_json_calls,
         tags=("<|tool_call_end|>",),
     ),
     Family(
@@ -240,6 +248,13 @@ FAMILIES: tuple[Family, ...] = (
         tags=("</tool_call>",),
     ),
     Family(
+        name="tool-calls",  # Hunyuan, MiniMax M1, Apriel, Jamba
+        marks=(("<tool_calls>",),),
+        openings=("<tool_calls>", "<answer><tool_calls>", "<answer>\n<tool_calls>", "<tool_call>"),
+        read=tool_calls,
+        tags=("</tool_calls>", "</tool_call>"),
+    ),
+    Family(
         name="hermes",  # Qwen 2.5, Qwen 3, Granite 4 and many more
         marks=(("<tool_call>",),),
         openings=("<tool_call>",),
@@ -258,8 +273,8 @@ FAMILIES: tuple[Family, ...] = (
         name="llama4",
         marks=(("<|header_start|>",), ("<|python_start|>",)),
         openings=("<|python_start|>",),
-        read=_in_python("<|python_end|>"),
-        bare=_bare_python,
+        read=_in_python_or_json("<|python_end|>"),
+        bare=bare_python_or_json_calls,
         tags=("<|python_end|>",),
     ),
     Family(
@@ -267,6 +282,7 @@ FAMILIES: tuple[Family, ...] = (
         marks=(("<|python_tag|>",), ("<|start_header_id|>",)),
         openings=("<|python_tag|>", FUNCTIONS.function),
         read=_llama_calls,
+        bare=bare_python_or_json_calls,
     ),
 )
 """The order says who wins: whoever has a mark of another one comes before it."""

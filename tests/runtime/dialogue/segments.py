@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from corral.modelfile.template.conversation import ToolCall
 from corral.runtime.dialogue.answer import AnswerParser, parser_for
-from corral.runtime.dialogue.families.table import FAMILIES, AnswerForm, Family
+from corral.runtime.dialogue.families.table import FAMILIES, UNKNOWN, AnswerForm, Family
 from corral.runtime.dialogue.parts import Called, Content, Part, Thought
 from corral.runtime.dialogue.thinking import ThinkingTags
 
@@ -89,6 +89,30 @@ class Output:
     def parser(self, tools: Sequence[dict[str, Any]] = TOOLS, *, thinks: bool = True) -> AnswerParser:
         form = AnswerForm(family=self.family, thinking=self.thinking)
         return parser_for(form, tools=tools, thinks=thinks, prompt_end=self.prompt_end, new_id=lambda: "call_id")
+
+
+def output(title: str, family: str, *segments: Segment, **others: Any) -> Output:
+    """An output of a family of the table, or of an unknown one."""
+    return Output(f"{family}: {title}", BY_NAME.get(family, UNKNOWN), segments, **others)
+
+
+ROME = {"city": "Rome", "days": 3}
+ROME_JSON = '{"city": "Rome", "days": 3}'
+NESTED = {
+    "text": 'a "b" \\ <tool_call>{"name": </tool_call>',
+    "tags": ["ü", "🌍", "}{"],
+    "place": {"a": [{"b": None}]},
+}
+NESTED_JSON = (
+    r'{"text": "a \"b\" \\ <tool_call>{\"name\": </tool_call>", "tags": ["ü", "\ud83c\udf0d", "}{"],'
+    r' "place": {"a": [{"b": null}]}}'
+)
+THOUGHT: tuple[Segment, ...] = (Markup("\n<think>\n"), Thought("Rome? <b>\n\n"), Markup("</think>\n\n"))
+
+
+def hermes(arguments: str, name: str = "weather") -> str:
+    """A call as most families write it."""
+    return f'<tool_call>\n{{"name": "{name}", "arguments": {arguments}}}\n</tool_call>'
 
 
 def merged(parts: Iterable[Part]) -> list[Part]:

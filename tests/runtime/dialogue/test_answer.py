@@ -128,6 +128,19 @@ def test_unless_it_thinks_its_tags_are_content_or_its_thoughts_are_left_out(outp
         ("qwen3-coder", "<tool_call><function=></function></tool_call>"),
         ("glm", "<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Rome</arg_value>\n"),
         ("glm", "<tool_call>weather\n<arg_key>city</arg_key>Rome</tool_call>"),
+        ("tool-calls", "<tool_calls>"),
+        ("tool-calls", "<tool_calls>[]</tool_calls>"),
+        ("tool-calls", '<tool_calls>\n{"name": "weather", "arguments": [1]}</tool_calls>'),
+        ("tool-calls", "<tool_calls><tool_call>stroll</tool_call></tool_calls>"),
+        ("tool-calls", "<tool_calls><tool_call>weather\n```json\n[1]\n```</tool_call></tool_calls>"),
+        ("tool-calls", "<tool_calls><tool_call>weather\n```json\n{}\n``"),
+        ("tool-calls", "<answer><tool_calls>or so</answer>"),
+        ("lfm2", '<|tool_call_start|>[{"name": "weather", "arguments": [1]}]<|tool_call_end|>'),
+        ("lfm2", '<|tool_call_start|>["weather"]<|tool_call_end|>'),
+        ("lfm2", "<|tool_call_start|>" + " " * 300),
+        ("llama4", '<|python_start|>print("hello")<|python_end|>'),
+        ("llama3", "[weather(city=Rome)]"),
+        ("llama3", "[" + " " * 300 + "weather()]"),
         ("llama4", '[weather(city="Rome"'),
         ("llama4", '[weather("Rome")]'),
         ("llama4", "[weather(city=Rome)]"),
@@ -143,6 +156,19 @@ def test_unless_it_thinks_its_tags_are_content_or_its_thoughts_are_left_out(outp
         ("deepseek", "<｜tool▁calls▁begin｜> and so on"),
         ("deepseek", "<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather {}"),
         ("kimi", "<|tool_call_begin|>functions.weather:0{}"),
+        ("deepseek-dsml", "<｜DSML｜function_calls> and so on"),
+        ("deepseek-dsml", "<｜DSML｜function_calls></｜DSML｜function_calls>"),
+        ("deepseek-dsml", '<｜DSML｜tool_calls><invoke name="weather"></invoke></｜DSML｜tool_calls>'),
+        ("deepseek-dsml", '<｜DSML｜tool_calls><｜DSML｜invoke name=""></｜DSML｜invoke></｜DSML｜tool_calls>'),
+        ("deepseek-dsml", '<｜DSML｜tool_calls><｜DSML｜invoke name="weather">Rome</｜DSML｜invoke>'),
+        (
+            "deepseek-dsml",
+            '<｜DSML｜tool_calls><｜DSML｜invoke name="weather"><｜DSML｜parameter name="city" string="tr',
+        ),
+        (
+            "deepseek-dsml",
+            '<｜DSML｜tool_calls><｜DSML｜invoke name="weather"><｜DSML｜parameter name="city" string="x">',
+        ),
         ("command-r", 'Action: [{"tool_name": "weather", "parameters": {}}]'),
         ("minimax", "<minimax:tool_call>weather</minimax:tool_call>"),
         ("functiongemma", "<start_function_call>call:weather{city:<escape>Rome}<end_function_call>"),
@@ -216,18 +242,29 @@ HOSTILE = {
     "ends": "<tool_call><function=f><parameter=a></parameter>",
     "calls": '<tool_call>{"name": "a", "arguments": {}}',
     "keys": "<tool_call>f<arg_key>a</arg_key><arg_value>b</arg_value>",
+    "DSML": '<｜DSML｜parameter name="a" string="true"></｜DSML｜parameter>',
 }
 
 
 @pytest.mark.parametrize(
-    "begun", ["", '<tool_call>{"a": "', "<tool_call>[", "<tool_call><function=f><parameter=a>", "<think>"]
+    ("family", "begun"),
+    [
+        ("qwen3-coder", ""),
+        ("qwen3-coder", '<tool_call>{"a": "'),
+        ("qwen3-coder", "<tool_call>["),
+        ("qwen3-coder", "<tool_call><function=f><parameter=a>"),
+        ("qwen3-coder", "<think>"),
+        ("deepseek-dsml", '<｜DSML｜tool_calls><｜DSML｜invoke name="f">'),
+        ("tool-calls", "<tool_calls>"),
+        ("llama4", "[clock(a="),
+    ],
 )
 @pytest.mark.parametrize("repeated", HOSTILE.values(), ids=HOSTILE.keys())
-def test_the_time_grows_with_the_text_only(repeated: str, begun: str) -> None:
+def test_the_time_grows_with_the_text_only(repeated: str, family: str, begun: str) -> None:
     def seconds(size: int) -> float:
         text = begun + repeated * (size // len(repeated))
         started = time.process_time()
-        parsed(Output("", BY_NAME["qwen3-coder"], []).parser(), (text[at : at + 2] for at in range(0, len(text), 2)))
+        parsed(Output("", BY_NAME[family], []).parser(), (text[at : at + 2] for at in range(0, len(text), 2)))
         return time.process_time() - started
 
     least = min(seconds(5_000) for _ in range(3))
