@@ -15,6 +15,7 @@ from .conversation import ChatMessage, Conversation
 from .errors import TemplateError
 from .jinja import render_jinja
 from .parser import Template
+from .sandbox import Budget
 
 _NOW = datetime(2024, 7, 26, tzinfo=UTC)
 """When all prompts are rendered, so that two that write the date write the same."""
@@ -42,6 +43,9 @@ class OwnTemplate:
     def __init__(self, jinja: str, vocabulary: Vocabulary | None) -> None:
         self.jinja = jinja
         self._vocabulary = vocabulary or NO_VOCABULARY
+        self._budget = Budget()
+        """For all its prompts together; what is said in them is short."""
+        self._made: dict[str, str | TemplateError] = {}
 
     @cached_property
     def failure(self) -> TemplateError | None:
@@ -64,6 +68,14 @@ class OwnTemplate:
                 continue
         return found
 
+    @cached_property
+    def tells(self) -> bool:
+        """Whether some prompt has all that was said in it; one that never has agrees with every template."""
+        cases = [case for case in CASES if case.name in self.prompts]
+        return any(
+            all(message.content in self.prompts[case.name] for message in case.conversation.messages) for case in cases
+        )
+
     @property
     def takes_system(self) -> bool:
         """Whether it makes prompts of conversations with a system message."""
@@ -71,8 +83,19 @@ class OwnTemplate:
 
     def prompt(self, conversation: Conversation) -> str:
         """The prompt without the token that the tokenizer adds. Raises TemplateError."""
-        known = self._vocabulary
-        return self.bare(render_jinja(self.jinja, conversation, bos=known.bos, eos=known.eos, now=lambda: _NOW))
+        key = repr(conversation)
+        if key not in self._made:
+            try:
+                self._made[key] = self.bare(self._rendered(conversation))
+            except TemplateError as error:
+                self._made[key] = error
+        if isinstance(made := self._made[key], TemplateError):
+            raise made
+        return made
+
+    def _rendered(self, conversation: Conversation) -> str:
+        bos, eos = self._vocabulary.bos, self._vocabulary.eos
+        return render_jinja(self.jinja, conversation, bos=bos, eos=eos, now=lambda: _NOW, budget=self._budget)
 
     def bare(self, prompt: str) -> str:
         """A prompt without the token that the tokenizer adds."""

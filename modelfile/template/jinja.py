@@ -13,7 +13,7 @@ import jinja2
 
 from .conversation import Conversation, Think
 from .errors import TemplateError
-from .sandbox import Sandbox
+from .sandbox import Budget, Sandbox
 
 _ASKS_FOR_NONE = re.compile(r"""content['"\]]*\s+is\s+(?:not\s+)?none""")
 """A template that looks whether a message that calls tools has no content, rather than an empty one."""
@@ -26,11 +26,13 @@ def render_jinja(
     bos: str = "",
     eos: str = "",
     now: Callable[[], datetime] | None = None,
+    budget: Budget | None = None,
 ) -> str:
     """The prompt that continues the conversation. Raises TemplateError.
 
-    What a template may do is bounded: see sandbox.py.
+    What a template may do is bounded, by what is left of a budget where one is given: see sandbox.py.
     """
+    budget = budget or Budget()
     clock = now or (lambda: datetime.now(UTC).astimezone())
 
     def strftime_now(form: str) -> str:
@@ -47,12 +49,12 @@ def render_jinja(
         **_think_variables(conversation.think),
     }
     try:
-        return _rendered(text, variables | {"messages": _messages(text, conversation)})
+        return _rendered(text, variables | {"messages": _messages(text, conversation)}, budget)
     except TemplateError:
         # Most templates want the arguments of past calls as an object, some as text; neither can do with the other.
         if not any(message.tool_calls for message in conversation.messages):
             raise
-        return _rendered(text, variables | {"messages": _messages(text, conversation, is_text=True)})
+        return _rendered(text, variables | {"messages": _messages(text, conversation, is_text=True)}, budget)
 
 
 def _messages(text: str, conversation: Conversation, *, is_text: bool = False) -> list[dict[str, Any]]:
@@ -64,9 +66,9 @@ def _messages(text: str, conversation: Conversation, *, is_text: bool = False) -
     return messages
 
 
-def _rendered(text: str, variables: dict[str, Any]) -> str:
+def _rendered(text: str, variables: dict[str, Any], budget: Budget) -> str:
     try:
-        return _sandbox().run(_compiled(text), variables)
+        return _sandbox().run(_compiled(text), variables, budget)
     except TemplateError:
         raise
     except jinja2.TemplateSyntaxError as cause:

@@ -6,7 +6,6 @@ end: every loop and macro is made to report its turns, and whatever can multiply
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping, Sized
 from typing import Any, cast
@@ -18,6 +17,7 @@ from jinja2.filters import do_format
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import _PassArg  # pyright: ignore[reportPrivateUsage] - how a filter says what it wants to be given
 from jinja2.visitor import NodeTransformer
 
 from .errors import TemplateError
@@ -32,6 +32,8 @@ _MAX_BITS = 1 << 12
 _MAX_COUNT = 1 << 20
 _MAX_PRODUCT = 1 << 29
 _WIDE = re.compile(r"\d{5}|\*")
+_SLOW = {"wordwrap", "urlize"}
+"""Filters that take longer than their texts are long; no chat template needs them."""
 _BUDGET = "corral budget"
 """The context's key, which no template can spell."""
 
@@ -68,7 +70,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self, filters: Mapping[str, Callable[..., Any]]) -> None:
         extensions = [jinja2.ext.loopcontrols, _Generation]
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, finalize=_printed)
-        self.filters = {name: _bounded(function) for name, function in {**self.filters, **filters}.items()}
+        known = {name: one for name, one in {**self.filters, **filters}.items() if name not in _SLOW}
+        self.filters = {name: _bounded(function) for name, function in known.items()}
         del self.globals["lipsum"]
 
     def compiled(self, text: str) -> jinja2.Template:
@@ -80,9 +83,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         tree.set_environment(self)
         return self.from_string(tree)
 
-    def run(self, template: jinja2.Template, variables: dict[str, Any]) -> str:
-        """The template's text, within a budget of its own."""
-        return template.render({**variables, _BUDGET: Budget()})
+    def run(self, template: jinja2.Template, variables: dict[str, Any], budget: Budget) -> str:
+        """The template's text, within what is left of the budget."""
+        return template.render({**variables, _BUDGET: budget})
 
     def call(self, /, context: Context, called: Any, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore
         """A call that a template makes."""
@@ -167,14 +170,25 @@ def _printed(context: Context, value: Any) -> str:
 
 
 def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def bounded(*args: Any, **kwargs: Any) -> Any:
+    """A filter that spends what it reads and gives."""
+    passed = getattr(function, "jinja_pass_arg", None)
+
+    @jinja2.pass_context
+    def bounded(context: Context, *args: Any, **kwargs: Any) -> Any:
         _check_growth(*args, *kwargs.values())
         if function is do_format:
             _check_format(args[0])
-        result = function(*args, **kwargs)
-        if _size(result) > MAX_CHARACTERS:
-            raise TemplateError("chat template: a filter gives too much text")
+        context[_BUDGET].spend(sum(map(_size, args)))
+        match passed:
+            case None:
+                result = function(*args, **kwargs)
+            case _PassArg.context:
+                result = function(context, *args, **kwargs)
+            case _PassArg.eval_context:
+                result = function(context.eval_ctx, *args, **kwargs)
+            case _:
+                result = function(context.environment, *args, **kwargs)
+        context[_BUDGET].spend(_size(result))
         return result
 
     return bounded

@@ -43,7 +43,7 @@ def recognise(own: OwnTemplate) -> NamedTemplate | None:
 
     Of two formats of one family that write the same, the later one is that of the models that take system messages.
     """
-    if own.failure or jinja_capabilities(own.jinja):
+    if own.failure or jinja_capabilities(own.jinja) or not own.tells:
         return None
     found = [named for named in NAMED if own.agrees(named.text)]
     return found[-1 if own.takes_system else 0] if found else None

@@ -121,11 +121,11 @@ class Sequence:
         Raises DeadEndError, and DecodeError where the model has lost count.
         """
         assert self.sampler is not None
+        if not math.isfinite(logits.max()):
+            raise DecodeError("the model's output is not a number: its weights are damaged", hint=_DAMAGED_HINT)
         wanted = self.request.logprobs
         before = logits.copy() if wanted >= 0 else logits
         token = self.sampler.sample(logits)
-        if math.isnan(logits[token]):
-            raise DecodeError("the model's output is not a number: its weights are damaged", hint=_DAMAGED_HINT)
         ends = token in self.stops or (decoder.is_end(token) and token not in self.shown)
         if wanted >= 0 and not ends:
             self._logprobs.append(_logprobs(before, token, wanted, decoder))

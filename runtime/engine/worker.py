@@ -9,6 +9,7 @@ thread of its own says now and then that the process lives.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import resource
@@ -58,6 +59,8 @@ NOT_INSTALLED = "run `make setup`, or: pip install 'corral[llama]'"
 """The cure."""
 
 _LEAST_PROGRESS = 0.05
+_LONGEST = 120.0
+"""Seconds that the longest prompt takes at most to be cut into tokens, on a slow machine."""
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _MOST_LIKELY = "1000"
 
@@ -104,7 +107,7 @@ def main(arguments: list[str]) -> int:
 
     intake = Intake(send)
     _start(_read, connection, intake)
-    _start(_beat, send)
+    _start(_beat, send, intake)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server is gone, and so are its requests
         try:
             model, loop = _loaded(load, send)
@@ -124,6 +127,13 @@ class Intake:
         self._send = send
         self._queue: queue.SimpleQueue[Request] = queue.SimpleQueue()
         self._loop: Loop | None = None
+        self._since = math.inf
+        """When the request at hand was taken up."""
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a text has taken longer than any that is let in may need."""
+        return time.monotonic() - self._since > _LONGEST
 
     def put(self, request: Request) -> None:
         """Hand over a request; never waits."""
@@ -138,10 +148,12 @@ class Intake:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             while True:
                 request = self._queue.get()
+                self._since = time.monotonic()
                 if isinstance(request, Count):
                     self._send([Counted(request.id, len(model.tokenize(request.text)))])
                 else:
                     loop.submit(request)
+                self._since = math.inf
 
 
 def _loaded(load: Load, send: Send) -> tuple[Model, Loop]:
@@ -199,9 +211,10 @@ def _start(target: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=target, args=arguments, daemon=True).start()
 
 
-def _beat(send: Send) -> None:
+def _beat(send: Send, intake: Intake) -> None:
+    """Be heard, until a tokenizer that a damaged vocabulary leads in circles makes silence the better sign."""
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        while True:
+        while not intake.is_stuck:
             send([Beat()])
             time.sleep(BEAT_SECONDS)
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from .library import llama, load_vocabulary
+from .library import LoadError, llama, load_vocabulary
 
 
 class LlamaVocabulary:
@@ -23,11 +23,20 @@ class LlamaVocabulary:
         self.bos = self._special_text(bos)
         self.eos = self._special_text(llama.llama_vocab_eos(self.handle))
         self.infill = self._infill()
+        self._check_progress()
 
     @classmethod
     def load(cls, path: str) -> LlamaVocabulary:
         """That of a GGUF file, without its weights. Raises LoadError."""
         return cls(load_vocabulary(path))
+
+    def _check_progress(self) -> None:
+        """llama.cpp never gets past a text that begins a token of an RWKV vocabulary and completes none. Raises LoadError."""
+        if llama.llama_vocab_type(self.handle) != llama.LLAMA_VOCAB_TYPE_RWKV:
+            return
+        spelled = {self.spelling(token) for token in range(self.size)}
+        if {one[:1] for one in spelled if one} - spelled:
+            raise LoadError("its RWKV vocabulary lacks bytes that its tokens begin with")
 
     def tokenize(self, text: str) -> list[int]:
         """The prompt's tokens; a begin token that the template wrote itself is not doubled."""

@@ -154,6 +154,23 @@ def test_error_for_a_template_that_runs_away(text: str) -> None:
         render(text)
 
 
+@pytest.mark.parametrize("name", ["wordwrap", "urlize"])
+def test_error_filters_that_take_long_are_not_there(name: str) -> None:
+    with pytest.raises(TemplateError, match=f"No filter named '{name}'"):
+        render(f"{{{{ 'a a' | {name} }}}}")
+
+
+def test_error_filters_spend_what_they_read_and_give() -> None:
+    text = "{% set x = 'a' * 1000000 %}{% for i in range(99) %}{% set y = x | upper %}{% endfor %}"
+    with pytest.raises(TemplateError, match="takes too many steps, or too much text"):
+        render(text)
+
+
+def test_filters_are_given_what_they_want_from_jinja() -> None:
+    text = "{{ messages | map(attribute='role') | map('upper') | join(',') }} {{ [3, 1] | sort | first }}"
+    assert render(text) == "SYSTEM,USER,ASSISTANT 1"
+
+
 def test_one_templates_excess_does_not_touch_the_next_run() -> None:
     text = "{% for i in range(messages | length * 90000 - 89990) %}{{ 'x' * 1000 }}{% endfor %}"
     for _ in range(2):

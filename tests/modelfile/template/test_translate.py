@@ -75,3 +75,22 @@ def test_braces_in_a_template_are_translated_too() -> None:
     text = translate(own)
     assert text is not None
     assert own.agrees(text, everywhere=True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello",
+        "{% for m in messages %}{% for part in m.content %}{{ part.text }}{% endfor %}{% endfor %}",
+        "{% for m in messages %}{{ m.content | upper }}{% endfor %}",
+    ],
+    ids=["a constant", "parts", "capitals"],
+)
+def test_a_template_that_never_says_what_was_said_is_nobody_elses(text: str) -> None:
+    assert recognise(OwnTemplate(text, KNOWN)) is None
+
+
+def test_all_prompts_of_a_template_have_one_budget() -> None:
+    greedy = OwnTemplate("{% set x = 'a' * 9000000 %}{% for m in messages %}{{ m.content }}{% endfor %}", KNOWN)
+    assert 0 < len(greedy.prompts) < 8
+    assert recognise(greedy) is None

@@ -155,6 +155,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
             pair("llama.attention.layer_norm_rms_epsilon", FLOAT, struct.pack("<f", float("nan"))),
         )
     ).joined(),
+    "an RWKV vocabulary without bytes": lambda: MODEL.having(text("tokenizer.ggml.model", "rwkv")).joined(),
     "weights of NaN": lambda: replace(MODEL, body=b"\xff" * len(MODEL.body)).joined(),
     "weights of 0": lambda: replace(MODEL, body=bytes(len(MODEL.body))).joined(),
     "ends and begins beyond the vocabulary": lambda: MODEL.having(

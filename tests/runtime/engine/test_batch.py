@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from corral.runtime.engine.decoder import DecodeError, Tokens
 from corral.runtime.engine.fake import FakeDecoder
 from corral.runtime.engine.protocol import LoadOptions, Sampling
-from corral.runtime.engine.sampling import Grammar
+from corral.runtime.engine.sampling import Grammar, Logits
 from corral.runtime.engine.sequence import fit_prompt
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -252,6 +254,27 @@ def test_error_a_failed_batch_fails_its_requests_and_the_next_are_served() -> No
     outcome = run(model, requests)
     assert outcome.failed == {1: "the KV cache is full", 2: "the KV cache is full"}
     assert outcome.texts == {1: "ab", 2: "gh", 3: "m", 4: "n"}
+
+
+class Damaged(FakeDecoder):
+    """Knows no number for one of its tokens, as with a damaged row of weights."""
+
+    def logits(self, index: int) -> Logits:
+        logits = super().logits(index)
+        logits[7] = self.number
+        return logits
+
+    number = math.nan
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), Sampling(temperature=1, top_k=3), Sampling(top_k=0)])
+def test_error_what_is_no_number_is_told_however_tokens_are_chosen(number: float, sampling: Sampling) -> None:
+    model = Damaged(LoadOptions(num_ctx=64, slots=2))
+    model.number = number
+    outcome = run(model, [ask(1, "say:ab;", sampling=sampling)])
+    assert "its weights are damaged" in outcome.failed[1]
+    assert not outcome.texts.get(1)
 
 
 class Mute(FakeDecoder):

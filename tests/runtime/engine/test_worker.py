@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
+from corral.runtime.engine import worker
 from corral.runtime.engine.fake import FakeDecoder
 from corral.runtime.engine.process import RequestFailedError, RequestRefusedError, WorkerDiedError
 from corral.runtime.engine.protocol import Cancel, Count, Counted, Generate, LoadOptions, Reply
@@ -70,6 +72,26 @@ def test_a_long_text_holds_up_no_cancel(long: Generate | Count, sent: queue.Simp
         assert sent.get(timeout=PATIENCE) == [Counted(1, 5)]
     else:
         assert loop.taken.get(timeout=PATIENCE) is long
+
+
+def test_a_text_that_is_never_done_makes_a_worker_silent(
+    sent: queue.SimpleQueue[list[Reply]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, intake = SlowModel(), Intake(sent.put)
+    threading.Thread(target=intake.run, args=(model, Requests(model)), daemon=True).start()
+    intake.put(Count(1, "text"))
+    assert model.began.wait(PATIENCE)
+    assert not intake.is_stuck
+    monkeypatch.setattr(worker, "_LONGEST", 0.0)
+    assert intake.is_stuck
+    model.may_end.set()
+    assert sent.get(timeout=PATIENCE) == [Counted(1, 5)]
+    intake.put(Count(2, "more"))
+    assert sent.get(timeout=PATIENCE) == [Counted(2, 5)]
+    waited = time.monotonic() + PATIENCE
+    while intake.is_stuck and time.monotonic() < waited:
+        time.sleep(0.01)
+    assert not intake.is_stuck
 
 
 def test_what_comes_before_the_model_is_there_is_kept_in_order(sent: queue.SimpleQueue[list[Reply]]) -> None:

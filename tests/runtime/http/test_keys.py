@@ -194,7 +194,7 @@ def test_error_a_header_that_shows_no_key(locked: Locked, value: str) -> None:
 
 def test_the_right_key_manages(locked: Locked) -> None:
     reply = locked.server.ask("POST", "/api/copy", COPY, Authorization=f"Bearer {locked.manage}")
-    assert (reply.status_code, reply.json()) == (404, {"error": "model 'nope' not found"})
+    assert (reply.status_code, reply.json()) == (404, {"error": 'model "nope" not found'})
 
 
 def test_keys_count_from_the_moment_they_are_there_and_no_longer(fake_models: Path, tmp_path: Path) -> None:
