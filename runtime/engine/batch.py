@@ -205,7 +205,7 @@ class BatchLoop:
         pieces = self._pieces(group)
         if not pieces:
             return
-        started = time.perf_counter()
+        started, busy = time.perf_counter(), time.process_time()
         try:
             self._evaluate(pieces)
         except AbortedError:
@@ -220,7 +220,7 @@ class BatchLoop:
                 self._release(sequence, keeps=False)
             return
         now = time.perf_counter()
-        self._measured(pieces, now - started)
+        self._measured(pieces, now - started, time.process_time() - busy)
         for sequence, tokens in pieces:
             sequence.evaluated += tokens
             self._tree.extend(sequence.number, tokens)
@@ -228,11 +228,11 @@ class BatchLoop:
         for index, sequence in enumerate(ready):
             self._answer(sequence, index, now)
 
-    def _measured(self, pieces: list[_Piece], seconds: float) -> None:
+    def _measured(self, pieces: list[_Piece], seconds: float, busy: float) -> None:
         answers = sum(sequence.generated > 0 and len(tokens) == 1 for sequence, tokens in pieces)
         size = sum(len(tokens) for _, tokens in pieces)
         self._pace.observe(answers, size - answers, seconds)
-        self._tuner.observe(self._threads, size, seconds)
+        self._tuner.observe(self._threads, size, seconds, busy)
 
     def _pieces(self, group: list[Sequence]) -> list[_Piece]:
         """What the next batch holds: of each sequence these tokens."""

@@ -1,8 +1,9 @@
 """ThreadTuner: how many threads evaluate a step, by what steps have taken with each number so far. Pure.
 
 llama.cpp's threads wait for each other many hundred times a step. On a core of its own each makes a step faster; where
-another program wants one of the cores they all wait for the thread that lost it, and fewer are many times faster. Nobody
-says when that changes, so another number is tried now and then.
+another program wants one of the cores they all wait for the thread that lost it, and fewer are many times faster. That they
+wait shows in the processor's time: while all threads have all of it, their number stays, and with it every digit of what
+they compute. Else other numbers are tried, and again now and then, since nobody says when that changes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ _NEWEST = 0.4
 """Weight of the newest measurement."""
 _OFTEN, _SELDOM = 16, 512
 """Steps between trials, after something changed and after nothing did for long."""
+_SHARED, _OWN = 0.8, 0.9
+"""Below the first part of their cores' time the threads share these with others, above the second they have them again."""
+_NEWEST_SHARE = 0.1
+"""Weight of the newest step's part; a single one says little."""
 _CHANGED = 1.5
 """A step so many times longer or shorter than those before tells of a change."""
 
@@ -38,11 +43,14 @@ class ThreadTuner:
         """At least one number of threads; with just one there is nothing to choose."""
         self._candidates = sorted(set(candidates))
         self._works: dict[int, _Work] = {}
+        self._share = 1.0
+        """The part of their cores' time that the most threads had."""
+        self._is_shared = False
 
     def choose(self, tokens: int) -> int:
         """The threads for a step with so many tokens."""
-        if len(self._candidates) == 1:
-            return self._candidates[0]
+        if not self._is_shared:
+            return self._candidates[-1]
         work = self._works.setdefault(tokens.bit_length(), _Work())
         unknown = [threads for threads in self._candidates if threads not in work.seconds]
         if unknown:
@@ -57,10 +65,13 @@ class ThreadTuner:
         work.until_trial = work.pause
         return others[work.tried % len(others)]
 
-    def observe(self, threads: int, tokens: int, seconds: float) -> None:
-        """A step with so many tokens took this long."""
-        if len(self._candidates) == 1:
+    def observe(self, threads: int, tokens: int, seconds: float, busy: float) -> None:
+        """A step with so many tokens took this long, and the process so many seconds of the processors' time."""
+        if len(self._candidates) == 1 or seconds <= 0:
             return
+        if threads == self._candidates[-1]:
+            self._share += _NEWEST_SHARE * (min(1.0, busy / (threads * seconds)) - self._share)
+            self._is_shared = self._share < (_OWN if self._is_shared else _SHARED)
         work = self._works.setdefault(tokens.bit_length(), _Work())
         known = work.seconds.get(threads)
         if known is None:

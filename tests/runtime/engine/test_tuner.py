@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import pytest
 from corral.runtime.engine.tuner import ThreadTuner, candidates
 
+Machine: TypeAlias = "Callable[[int], tuple[float, float]]"
+"""How long a step takes with so many threads, and the part of their cores' time that they have."""
 
-def used(tuner: ThreadTuner, seconds: Callable[[int], float], *, steps: int, tokens: int = 4) -> list[int]:
-    """The threads of so many steps on a machine where a step takes what `seconds` says."""
+
+def used(tuner: ThreadTuner, machine: Machine, *, steps: int, tokens: int = 4) -> list[int]:
+    """The threads of so many steps."""
     chosen: list[int] = []
     for _ in range(steps):
         threads = tuner.choose(tokens)
         chosen.append(threads)
-        tuner.observe(threads, tokens, seconds(threads))
+        seconds, share = machine(threads)
+        tuner.observe(threads, tokens, seconds, share * seconds * threads)
     return chosen
 
 
-def idle(threads: int) -> float:
-    return 0.04 / threads
+def idle(threads: int) -> tuple[float, float]:
+    return 0.04 / threads, 0.96
 
 
-def busy(threads: int) -> float:
+def busy(threads: int) -> tuple[float, float]:
     """Another program has one of two cores."""
-    return 0.04 if threads == 1 else 0.3
+    return (0.04, 1.0) if threads == 1 else (0.3, 0.5)
 
 
 @pytest.mark.parametrize(("most", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
@@ -37,20 +42,25 @@ def test_one_number_is_no_choice() -> None:
 
 
 def test_an_idle_machine_is_used_whole() -> None:
-    chosen = used(ThreadTuner(candidates(2)), idle, steps=2000)
-    assert chosen[0] == 2
-    assert chosen.count(1) < 20
+    assert set(used(ThreadTuner(candidates(2)), idle, steps=2000)) == {2}
 
 
-def test_fewer_threads_that_are_as_fast_are_preferred() -> None:
-    chosen = used(ThreadTuner(candidates(4)), lambda threads: 0.04 if threads < 4 else 0.041, steps=500)
-    assert chosen.count(1) > 480
+def test_a_step_that_was_interrupted_changes_nothing() -> None:
+    tuner = ThreadTuner(candidates(2))
+    for _ in range(20):
+        assert set(used(tuner, busy, steps=2)) == {2}
+        assert set(used(tuner, idle, steps=20)) == {2}
+
+
+def test_fewer_threads_that_are_as_fast_are_preferred_where_cores_are_shared() -> None:
+    machine = {1: (0.04, 1.0), 2: (0.04, 0.9), 4: (0.041, 0.6)}
+    assert used(ThreadTuner(candidates(4)), machine.__getitem__, steps=500).count(1) > 470
 
 
 def test_a_core_that_is_taken_away_is_done_without() -> None:
     tuner = ThreadTuner(candidates(2))
     used(tuner, idle, steps=500)
-    assert used(tuner, busy, steps=100).count(2) <= 8
+    assert used(tuner, busy, steps=100).count(2) <= 12
 
 
 def test_a_core_that_comes_back_is_used_again() -> None:
