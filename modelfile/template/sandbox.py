@@ -34,6 +34,43 @@ _MAX_PRODUCT = 1 << 29
 _WIDE = re.compile(r"\d{5}|\*")
 _SLOW = {"wordwrap", "urlize"}
 """Filters that take longer than their texts are long; no chat template needs them."""
+_WRITING = {
+    "join",
+    "string",
+    "tojson",
+    "pprint",
+    "xmlattr",
+    "urlencode",
+    "sum",
+    "format",
+    "sort",
+    "unique",
+    "groupby",
+    "min",
+    "max",
+}
+"""Filters that write, or compare, all that a value holds."""
+_COMPARING = {
+    "eq",
+    "equalto",
+    "==",
+    "ne",
+    "!=",
+    "lt",
+    "lessthan",
+    "<",
+    "le",
+    "<=",
+    "gt",
+    "greaterthan",
+    ">",
+    "ge",
+    ">=",
+    "in",
+}
+"""Tests that compare."""
+_ITEM = 16
+"""What an item of a list costs that is written or compared, in characters."""
 _BUDGET = "corral budget"
 """The context's key, which no template can spell."""
 
@@ -71,7 +108,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
         extensions = [jinja2.ext.loopcontrols, _Generation]
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=extensions, finalize=_printed)
         known = {name: one for name, one in {**self.filters, **filters}.items() if name not in _SLOW}
-        self.filters = {name: _bounded(function) for name, function in known.items()}
+        self.filters = {name: _bounded(name, function) for name, function in known.items()}
+        self.tests = {name: _comparing(test) if name in _COMPARING else test for name, test in self.tests.items()}
         del self.globals["lipsum"]
 
     def compiled(self, text: str) -> jinja2.Template:
@@ -89,7 +127,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, /, context: Context, called: Any, *args: Any, **kwargs: Any) -> Any:  # pyright: ignore
         """A call that a template makes."""
-        _check_growth(getattr(called, "__self__", None), *args, *kwargs.values())
+        owner: object = getattr(called, "__self__", None)
+        _check_growth(owner, *args, *kwargs.values())
+        if isinstance(owner, str | list | tuple):  # its method writes, or compares, all that these hold
+            operands: list[Any] = [owner, *args] if args else []
+            for operand in operands:
+                _weighed(context, operand)
         result = super().call(context, called, *args, **kwargs)
         context[_BUDGET].spend(_size(result))
         return result
@@ -138,6 +181,13 @@ class _Reporting(NodeTransformer):
         self.generic_visit(node)
         return _call(_joined, node.nodes, node.lineno)
 
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        node.expr = _call(_weighed, [node.expr], node.lineno)
+        for operand in node.ops:
+            operand.expr = _call(_weighed, [operand.expr], node.lineno)
+        return node
+
     def _reporting(self, node: nodes.For | nodes.Macro | nodes.CallBlock) -> nodes.Node:
         self.generic_visit(node)
         text = sum(len(data.data) for data in node.find_all(nodes.TemplateData))
@@ -156,20 +206,26 @@ def _turn(context: Context, cost: int) -> None:
 
 
 @jinja2.pass_context
+def _weighed(context: Context, value: Any) -> Any:
+    """What is to be compared, which is done item by item."""
+    if isinstance(value, list | tuple | dict):
+        context[_BUDGET].spend(_weight(cast("object", value)))
+    return cast("object", value)
+
+
+@jinja2.pass_context
 def _joined(context: Context, *items: Any) -> str:
-    texts = [str(item) for item in items]
-    context[_BUDGET].spend(sum(map(len, texts)))
-    return "".join(texts)
+    context[_BUDGET].spend(sum(map(_weight, items)))
+    return "".join(map(str, items))
 
 
 @jinja2.pass_context
 def _printed(context: Context, value: Any) -> str:
-    text = str(value)
-    context[_BUDGET].spend(len(text))
-    return text
+    context[_BUDGET].spend(_weight(value))
+    return str(value)
 
 
-def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """A filter that spends what it reads and gives."""
     passed = getattr(function, "jinja_pass_arg", None)
 
@@ -178,7 +234,7 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
         _check_growth(*args, *kwargs.values())
         if function is do_format:
             _check_format(args[0])
-        context[_BUDGET].spend(sum(map(_size, args)))
+        context[_BUDGET].spend(sum(map(_weight if name in _WRITING else _size, args)))
         match passed:
             case None:
                 result = function(*args, **kwargs)
@@ -194,6 +250,16 @@ def _bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     return bounded
 
 
+def _comparing(test: Callable[..., bool]) -> Callable[..., bool]:
+    """A test that spends what it compares."""
+
+    @jinja2.pass_context
+    def comparing(context: Context, *operands: Any) -> bool:
+        return test(*(_weighed(context, operand) for operand in operands))
+
+    return comparing
+
+
 def _check_growth(*operands: Any) -> None:
     """Refuse what would multiply two large things: a text by a width, a separator by a list, a pattern by its matches."""
     counts = [abs(operand) for operand in operands[1:] if isinstance(operand, int)]
@@ -205,6 +271,22 @@ def _check_growth(*operands: Any) -> None:
 def _check_format(form: object) -> None:
     if isinstance(form, str) and _WIDE.search(form):
         raise TemplateError("chat template: a format is too wide")
+
+
+def _weight(value: object) -> int:
+    """The characters of all that a value holds, and its items; counted no further than a run may spend."""
+    weight, rest = 0, [value]
+    while rest and weight <= MAX_CHARACTERS:
+        one = rest.pop()
+        weight += _ITEM
+        if isinstance(one, str):
+            weight += len(one)
+        elif isinstance(one, list | tuple):
+            rest.extend(cast("list[object]", one))
+        elif isinstance(one, dict):
+            for pair in cast("dict[object, object]", one).items():
+                rest.extend(pair)
+    return weight
 
 
 def _size(value: object) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import BinaryIO, TypeAlias
 
-from ...store import layout
+from ...store import layout, locks
 from ...store.digest import Digest
 from ...store.errors import (
     BlobNotFoundError,
@@ -136,10 +136,10 @@ class Catalog:
 
     def delete_manifest(self, repository: Repository, reference: str) -> None:
         """Remove a tag; or, named by its digest, a manifest with all its tags. Raises ServingError."""
-        is_tagged = ":" not in reference
-        gone = (
-            self._delete_tag(repository, reference) if is_tagged else self._delete(repository, read_digest(reference))
-        )
+        digest = read_digest(reference) if ":" in reference else None
+        # As when a tag is set: what is pushed meanwhile under one of the tags is not what was to go.
+        with locks.keyed(self.store.blobs.busy_file(repository.filename)):
+            gone = self._delete(repository, digest) if digest else self._delete_tag(repository, reference)
         if not gone:
             raise ServingError("MANIFEST_UNKNOWN", f"{repository}: no manifest {reference}")
 
@@ -154,13 +154,14 @@ class Catalog:
         """The model of the store that a tag is: of another spelling only where no client gave this very one."""
         name = repository.name(tag)
         with suppress(ModelNotFoundError, InvalidManifestError):
-            if name and (self.is_free(name) or not self.store.repositories.tagged(repository, tag)):
+            given = self.store.repositories.tagged(repository, tag)
+            if name and (self.is_free(name) or not given or given.model):  # that of a model which is gone says nothing
                 return self.store.find(name).manifest
         return None
 
     def is_free(self, name: Name) -> bool:
-        """Whether no other tag of the store differs by case alone: to Ollama they would be one, to clients they are two."""
-        return self.store.tags.spelled(name).tag == name.tag
+        """Whether no other tag of the stores differs by case alone: to Ollama they would be one, to clients they are two."""
+        return all(store.tags.spelled(name).tag == name.tag for store in (self.store, *self.store.below))
 
     def remove_model(self, repository: Repository, tag: str) -> None:
         """Remove the model of the store that a tag is, if it is one. Raises ServingError where it is only read."""

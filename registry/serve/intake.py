@@ -70,7 +70,7 @@ class Intake:
         media_type: str,
         raw: bytes,
         tags: Sequence[str] = (),
-        expects: Expects = lambda _: True,
+        expects: Expects | None = None,
     ) -> Taken:
         """Keep a manifest and point the tags at it. Raises ServingError for what is wrong with it."""
         if ":" in reference:
@@ -87,7 +87,8 @@ class Intake:
             raise ServingError("MANIFEST_INVALID", f"{len(tags)} tags, at most {MAX_TAGS} at once")
         with self._reading:
             contents, media_type = self._read(raw, media_type)
-        self._check_expected(repository, reference, expects)
+        if expects:
+            self._check_expected(repository, reference, expects)
         needed = self._needed(repository, contents)
         subject = contents.subject.descriptor.digest if contents.subject else None
         entry = Entry(
@@ -162,7 +163,7 @@ class Intake:
         with locks.keyed(store.blobs.busy_file(repository.filename)):
             if expects:
                 self._check_expected(repository, tag, expects)
-            if name and store.tags.spelled(name, is_new=True).tag != tag:  # another tag, which to Ollama is this one
+            if name and not self._catalog.is_free(name):  # there is another tag, which to Ollama is this one
                 name = None
             tagged = Tagged(entry.digest, str(model.digest) if model and name else "")
             # Where it ends in between, the tag is still what it was; all there is of what is no model is the tag itself.

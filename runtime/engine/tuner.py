@@ -18,7 +18,10 @@ _NEWEST = 0.4
 _OFTEN, _SELDOM = 16, 512
 """Steps between trials, after something changed and after nothing did for long."""
 _SHARED, _OWN = 0.8, 0.9
-"""Below the first part of their cores' time the threads share these with others, above the second they have them again."""
+"""Below the first part of what is usual the threads share their cores with others, above the second they have them again."""
+_USUAL = 0.95
+"""Of their cores' time, what threads take that have these to themselves; it may be less, which is seen in time."""
+_FADES = 0.9999
 _NEWEST_SHARE = 0.1
 """Weight of the newest step's part; a single one says little."""
 _CHANGED = 1.5
@@ -43,7 +46,7 @@ class ThreadTuner:
         """At least one number of threads; with just one there is nothing to choose."""
         self._candidates = sorted(set(candidates))
         self._works: dict[int, _Work] = {}
-        self._share = 1.0
+        self._share = self._usual = _USUAL
         """The part of their cores' time that the most threads had."""
         self._is_shared = False
 
@@ -71,7 +74,8 @@ class ThreadTuner:
             return
         if threads == self._candidates[-1]:
             self._share += _NEWEST_SHARE * (min(1.0, busy / (threads * seconds)) - self._share)
-            self._is_shared = self._share < (_OWN if self._is_shared else _SHARED)
+            self._usual = max(_FADES * self._usual, self._share)
+            self._is_shared = self._share < (_OWN if self._is_shared else _SHARED) * self._usual
         work = self._works.setdefault(tokens.bit_length(), _Work())
         known = work.seconds.get(threads)
         if known is None:

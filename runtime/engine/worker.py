@@ -59,8 +59,8 @@ NOT_INSTALLED = "run `make setup`, or: pip install 'corral[llama]'"
 """The cure."""
 
 _LEAST_PROGRESS = 0.05
-_LONGEST = 120.0
-"""Seconds that the longest prompt takes at most to be cut into tokens, on a slow machine."""
+_LONGEST = 3600.0
+"""Seconds: the longest prompt that is let in takes ten minutes to be cut into tokens where it is full of special ones."""
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _MOST_LIKELY = "1000"
 

@@ -211,8 +211,10 @@ def _given(request: Request, served: Served) -> Response:
     return Response(served.raw, headers=headers)
 
 
-def _condition(headers: Headers) -> Expects:
-    """By If-Match and If-None-Match (RFC 9110, part 13.1)."""
+def _condition(headers: Headers) -> Expects | None:
+    """By If-Match and If-None-Match (RFC 9110, part 13.1); None without these."""
+    if "if-match" not in headers and "if-none-match" not in headers:
+        return None
 
     def expects(digests: set[Digest]) -> bool:
         etags = {f'"{digest}"' for digest in digests}

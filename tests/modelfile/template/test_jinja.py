@@ -160,6 +160,36 @@ def test_error_filters_that_take_long_are_not_there(name: str) -> None:
         render(f"{{{{ 'a a' | {name} }}}}")
 
 
+NEST = (
+    "{% set n = namespace(x=['x'], y=['x']) %}"
+    "{% for i in range(40) %}{% set n.x = [n.x, n.x] %}{% set n.y = [n.y, n.y] %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set b = 'x' * 1000000 %}{{ ([b] * 1000) | join | length }}",
+        "{% set b = 'x' * 1000000 %}{{ ([b] * 1000) | tojson | length }}",
+        NEST + "{{ n.x | string | length }}",
+        NEST + "{{ n.x }}",
+        NEST + "{{ n.x ~ '' }}",
+        NEST + "{{ n.x == n.y }}",
+        NEST + "{{ n.x < n.y }}",
+        NEST + "{{ n.x in [n.y] }}",
+        NEST + "{{ [n.x, n.y] | sort | length }}",
+        NEST + "{{ [n.x, n.y] | unique | list | length }}",
+        NEST + "{{ n.x is eq n.y }}",
+        NEST + "{{ [n.x] | select('in', [n.y]) | list | length }}",
+        NEST + "{{ [n.x].count(n.y) }}",
+        "{% set b = 'x' * 1000000 %}{{ ''.join([b] * 1000) | length }}",
+    ],
+)
+def test_error_what_holds_much_in_little_is_neither_written_nor_compared(text: str) -> None:
+    with pytest.raises(TemplateError, match="takes too many steps, or too much text"):
+        render(text)
+
+
 def test_error_filters_spend_what_they_read_and_give() -> None:
     text = "{% set x = 'a' * 1000000 %}{% for i in range(99) %}{% set y = x | upper %}{% endfor %}"
     with pytest.raises(TemplateError, match="takes too many steps, or too much text"):

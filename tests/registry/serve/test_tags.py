@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from corral.runtime.http.oci import Door
+from corral.runtime.http.registry_app import anybody, make_registry_app
 
+from corral import Store
 from tests import weights
+from tests.conftest import Cli
 from tests.registry.formats.artifacts import Layer
 from tests.registry.formats.artifacts import artifact as sample
 from tests.registry.serve.conftest import Serving
@@ -25,6 +30,7 @@ from tests.registry.serve.documents import (
 )
 from tests.registry.serve.table import held, row
 from tests.registry.serve.wire import Reply
+from tests.runtime.http.running import running
 
 HOSTS = pytest.mark.parametrize("repository", ["crew/small", "ghcr.io/crew/small"])
 BOTH = f"{DOCKER}, {MANIFEST}, {INDEX}"
@@ -75,6 +81,34 @@ def test_what_is_no_model_leaves_a_model_whose_tag_differs_by_case(own: Serving,
     assert (ask(own, repository, "v1").body, ask(own, repository, "V1").body) == (raw, index(raw))
     assert ask(own, repository, "v1", "DELETE").status == 202
     assert (tags(own, repository), ask(own, repository, "V1").body) == (["V1"], index(raw))
+
+
+@HOSTS
+def test_a_model_of_a_store_below_is_not_covered_by_one_whose_tag_differs_by_case(
+    repository: str, tiny_gguf: Path, tmp_path: Path
+) -> None:
+    below = Cli(tmp_path / "below", tmp_path)
+    below.ok("create", f"{repository}:v1", "-f", "-", stdin=f"FROM {tiny_gguf}\n")
+    app = make_registry_app(Store(tmp_path / "models", [below.models]), Door(anybody))
+    with running(app) as server, ExitStack() as stack:
+        own = Serving(f"127.0.0.1:{server.port}", tmp_path / "models", stack)
+        before = ask(own, repository, "v1").body
+        raw, blobs = model(1)
+        give(own, repository, "V1", raw, blobs)
+        assert (ask(own, repository, "v1").body, ask(own, repository, "V1").body) == (before, raw)
+        assert tags(own, repository) == ["V1", "v1"]
+
+
+@HOSTS
+def test_a_model_that_is_made_anew_in_another_spelling_is_given_by_both(
+    own: Serving, repository: str, tiny_gguf: Path
+) -> None:
+    raw, blobs = model(1)
+    give(own, repository, "V1", raw, blobs)
+    (file,) = (own.models / "manifests").rglob("V1")
+    file.unlink()
+    own.cli.ok("create", f"{repository}:v1", "-f", "-", stdin=f"FROM {tiny_gguf}\n")
+    assert ask(own, repository, "V1").body == ask(own, repository, "v1").body != raw
 
 
 @HOSTS

@@ -52,6 +52,14 @@ def test_a_step_that_was_interrupted_changes_nothing() -> None:
         assert set(used(tuner, idle, steps=20)) == {2}
 
 
+@pytest.mark.parametrize("share", [0.97, 0.88, 0.85, 0.78])
+def test_a_machine_that_is_disturbed_once_is_used_whole_again(share: float) -> None:
+    tuner = ThreadTuner(candidates(8))
+    used(tuner, lambda threads: (0.04 / threads, share), steps=500)
+    used(tuner, lambda threads: (0.3 / threads, 0.4), steps=8)
+    assert set(used(tuner, lambda threads: (0.04 / threads, share), steps=3000)[-500:]) == {8}
+
+
 def test_fewer_threads_that_are_as_fast_are_preferred_where_cores_are_shared() -> None:
     machine = {1: (0.04, 1.0), 2: (0.04, 0.9), 4: (0.041, 0.6)}
     assert used(ThreadTuner(candidates(4)), machine.__getitem__, steps=500).count(1) > 470
