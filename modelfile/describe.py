@@ -95,11 +95,13 @@ def changed(
     instructions: Iterable[nodes.Instruction], system: str, parameters: Mapping[str, Value]
 ) -> list[nodes.Instruction]:
     """The instructions with another SYSTEM, unless that is "", and with other values of these parameters."""
-    kept = [one for one in instructions if not (isinstance(one, nodes.System) and system)]
-    kept = [one for one in kept if not (isinstance(one, nodes.Parameter) and one.name in parameters)]
-    if system:
-        kept.append(_node(nodes.System, system))
-    return kept + list(_parameters(parameters))
+    kept = [
+        one
+        for one in instructions
+        if not (isinstance(one, nodes.System) and system)
+        and not (isinstance(one, nodes.Parameter) and one.name in parameters)
+    ]
+    return [*kept, *([_node(nodes.System, system)] if system else []), *_parameters(parameters)]
 
 
 def _parameters(values: Mapping[str, Value]) -> Iterator[nodes.Parameter]:

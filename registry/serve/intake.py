@@ -79,7 +79,7 @@ class Intake:
             if got != digest:
                 raise ServingError("DIGEST_INVALID", f"the manifest's digest is {got}, not {digest}")
         else:
-            digest, tags = Digest.of(raw), [reference, *tags]
+            digest, tags = Digest.of(raw), list(dict.fromkeys([reference, *tags]))
         for tag in tags:
             if not is_tag(tag):
                 raise ServingError("MANIFEST_INVALID", f"{shown(tag)} is no tag: up to 128 letters, digits and _ - .")

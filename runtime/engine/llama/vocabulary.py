@@ -22,8 +22,8 @@ class LlamaVocabulary:
         self.begin = bos if llama.llama_vocab_get_add_bos(self.handle) else -1
         self.bos = self._special_text(bos)
         self.eos = self._special_text(llama.llama_vocab_eos(self.handle))
-        self.infill = self._infill()
         self._check_progress()
+        self.infill = self._infill()
 
     @classmethod
     def load(cls, path: str) -> LlamaVocabulary:

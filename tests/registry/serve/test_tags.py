@@ -170,6 +170,14 @@ def test_a_tag_is_only_moved_on_the_clients_condition(own: Serving, tiny_gguf: P
     assert ask(own, "rows/crew", digest(after)).status == (404 if status == 412 else 200)
 
 
+def test_a_condition_is_for_what_was_there_before_though_its_tag_is_named_twice(own: Serving) -> None:
+    assert held(row("crew", pushed("v1")), own.host) == ""
+    before = ask(own, "rows/crew", "v1", "HEAD").headers["etag"]
+    after = image(annotations={"new": "yes"})
+    reply = ask(own, "rows/crew", "v1?tag=v1", "PUT", after, Content_Type=MANIFEST, If_Match=before)
+    assert (reply.status, ask(own, "rows/crew", "v1").body) == (201, after)
+
+
 def test_error_a_condition_on_a_tag_that_is_not_there(own: Serving) -> None:
     assert held(row("crew", pushed("v1")), own.host) == ""
     for header, status in (("If_Match", 412), ("If_None_Match", 201)):
